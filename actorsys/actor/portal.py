@@ -1,0 +1,186 @@
+"""A portal: through it one actor calls functions in another."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any, Protocol, Union
+
+import trio
+
+from ..channel import Channel, OutgoingCall, qualify
+from ..errors import ContextCancelled, Uid
+from ..wire import Kind
+from .context import CallerContext, Context
+from .current import trace_context
+from .stream import MsgStream
+
+Callee = Union[Callable[..., Any], str]
+
+
+class Peer(Protocol):
+    """What stands behind a portal: an actor, alive or not."""
+
+    @property
+    def uid(self) -> Uid: ...
+    @property
+    def pid(self) -> int: ...
+    @property
+    def is_alive(self) -> bool: ...
+
+    async def channel(self) -> Channel:
+        """Return the open link to it, or raise why there is none."""
+
+    async def result(self) -> Any:
+        """Return the result of a one-shot actor."""
+
+    async def stop(self, grace: float | None) -> None:
+        """Stop it and return when its process is reaped."""
+
+
+class Portal:
+    """Another actor, as a caller sees it.
+
+    Functions are named by the function object, or as ``"module:name"``. Whatever is raised over
+    there is raised here, as a `RemoteActorError` that is also an instance of the original class.
+    Cancelling a call cancels what runs over there, and a deadline of the caller's cancel scope
+    is enforced there too.
+    """
+
+    def __init__(self, peer: Peer) -> None:
+        self._peer = peer
+
+    def __repr__(self) -> str:
+        state = "alive" if self.is_alive else "gone"
+        return f"<Portal to {self.name!r}: pid {self.pid}, {state}>"
+
+    @property
+    def uid(self) -> Uid:
+        """``(name, unique id)`` of the actor."""
+        return self._peer.uid
+
+    @property
+    def name(self) -> str:
+        """The actor's name."""
+        return self._peer.uid[0]
+
+    @property
+    def pid(self) -> int:
+        """The id of its process."""
+        return self._peer.pid
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether calls can reach it."""
+        return self._peer.is_alive
+
+    async def run(self, fn: Callee, /, *args: Any, **kwargs: Any) -> Any:
+        """Call *fn* over there and return its result.
+
+        If cancelled, the function is cancelled as well, and has a second to clean up; whether it
+        has run is not known then.
+
+        Raises:
+          RemoteActorError: the function raised; also an instance of that class.
+          ContextCancelled: somebody else cancelled it; ``canceller`` says who.
+          ActorDied, ActorUnavailable: the actor is gone; see ``may_have_run``.
+          NotExposed: the function may not be called.
+          EncodeError, LimitExceeded: an argument, or the result, cannot travel.
+        """
+        call = await self._start("asyncfunc", fn, args, kwargs)
+        return await call.result()
+
+    @asynccontextmanager
+    async def open_stream_from(
+        self, genfn: Callee, /, *args: Any, **kwargs: Any
+    ) -> AsyncIterator[MsgStream]:
+        """Open a one-way stream from the async generator *genfn* over there.
+
+        Leaving the block early stops the generator and waits until its ``finally`` has run. An
+        error of the generator is raised by the stream, or here if nobody was reading.
+        """
+        call = await self._start("asyncgen", genfn, args, kwargs)
+        await call.wait_started()
+        flow = call.flow
+        assert flow is not None
+        try:
+            yield MsgStream(flow, receive_only=True)
+            flow.stop()
+            await call.wait_ended()
+        except BaseException as reason:
+            await call.abandon(reason)
+            raise
+        finally:
+            call.forget()
+        if call.error is not None and not flow.failure_told:
+            raise call.error
+
+    @asynccontextmanager
+    async def open_context(
+        self, fn: Callee, /, *args: Any, **kwargs: Any
+    ) -> AsyncIterator[tuple[Context, Any]]:
+        """Start the context *fn* over there; yield this end of it and its handshake value.
+
+        Leaving the block normally waits for the far side to end; leaving it with an error
+        cancels the far side. An error of the far side interrupts the block and is raised here.
+        """
+        call = await self._start("context", fn, args, kwargs)
+        first = await call.wait_started()
+        ctx = CallerContext(call, call.channel.session.own_uid)
+        with trio.CancelScope() as scope:
+            call.on_error = scope
+            try:
+                yield ctx, first
+                ctx.stop_stream()
+                await call.wait_ended()
+            except ContextCancelled as error:
+                if not ctx.absorbs(error):
+                    await call.abandon(error)
+                    raise
+            except BaseException as reason:
+                await call.abandon(reason)
+                raise
+            finally:
+                call.on_error = None
+                call.forget()
+        told = call.flow is not None and call.flow.failure_told and not scope.cancelled_caught
+        if call.error is not None and not told and not ctx.absorbs(call.error):
+            raise call.error
+
+    async def result(self) -> Any:
+        """Wait for a one-shot actor (`ActorNursery.run_in_actor`) and return its result.
+
+        Raises:
+          RemoteActorError, ActorDied, ...: what became of it instead.
+          LocalProtocolError: the actor is no one-shot.
+        """
+        return await self._peer.result()
+
+    async def cancel_actor(self, grace: float | None = None) -> None:
+        """Stop the actor: ask, then SIGTERM, then SIGKILL; return when it is reaped.
+
+        *grace* is how many seconds it has to end by itself, 3 by default. If cancelled, it is
+        stopped all the same before this returns.
+        """
+        await self._peer.stop(grace)
+
+    async def _start(
+        self, kind: Kind, fn: Callee, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> OutgoingCall:
+        name = qualify(fn)
+        channel = await self._peer.channel()
+        return await channel.start_call(kind, name, args, kwargs, _extras())
+
+
+def _extras() -> dict[str, Any] | None:
+    """Return what travels beside the call: the time left, and the trace."""
+    extras: dict[str, Any] | None = None
+    deadline = trio.current_effective_deadline()
+    if deadline != math.inf:
+        extras = {"deadline": max(0.0, deadline - trio.current_time())}
+    trace = trace_context.get()
+    if trace is not None:
+        extras = extras or {}
+        extras["trace"] = trace
+    return extras

@@ -1,0 +1,144 @@
+"""The runtime of one process: who it is, where its children connect, when it shall end."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import tricycle
+import trio
+
+from ..channel import Channel, ChannelStatistics
+from ..errors import Uid
+from ..limits import Limits
+from .current import being
+from .reception import Reception
+
+_UNIQUE_BYTES = 8
+
+
+def new_uid(name: str, limits: Limits) -> Uid:
+    """Return a uid for a new incarnation of *name*.
+
+    Raises:
+      ValueError: the name is empty, too long, or not printable.
+    """
+    if not name or not name.isprintable() or len(name.encode()) > limits.max_name_bytes:
+        raise ValueError(
+            f"an actor's name has 1 to {limits.max_name_bytes} printable bytes, not {name!r}"
+        )
+    return name, secrets.token_hex(_UNIQUE_BYTES)
+
+
+@dataclass(frozen=True, slots=True)
+class ActorStatistics:
+    """What an actor is doing right now."""
+
+    name: str
+    pid: int
+    children: int
+    links: tuple[ChannelStatistics, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class StopRequest:
+    """Somebody wants this actor to end: who, and until when (trio's clock)."""
+
+    canceller: Uid
+    deadline: float
+
+
+class Actor:
+    """One actor: this process, or a part of it.
+
+    Attributes:
+      name, uid: who it is; ``uid`` is ``(name, unique id)``.
+      parent_uid: uid of the actor that started it, None for the root.
+    """
+
+    def __init__(
+        self, uid: Uid, parent_uid: Uid | None, limits: Limits, services: trio.Nursery
+    ) -> None:
+        self.uid = uid
+        self.parent_uid = parent_uid
+        self.limits = limits
+        self.reception = Reception(uid, limits, services)
+        self.channels: set[Channel] = set()
+        self.children_count = 0
+        self.stop_request: StopRequest | None = None
+        self.stopping = trio.Event()
+
+    def __repr__(self) -> str:
+        state = "stopping" if self.stop_request else "running"
+        return f"<Actor {self.name!r}: {state}, {self.children_count} children, pid {os.getpid()}>"
+
+    @property
+    def name(self) -> str:
+        """Its name, the first part of its uid."""
+        return self.uid[0]
+
+    def statistics(self) -> ActorStatistics:
+        """Return what this actor is doing right now."""
+        links = tuple(channel.statistics() for channel in self.channels)
+        return ActorStatistics(self.name, os.getpid(), self.children_count, links)
+
+    def request_stop(self, canceller: Uid, grace: float) -> None:
+        """Begin an orderly end of this actor; the first to ask is named, the earliest wins."""
+        deadline = trio.current_time() + grace
+        if self.stop_request is not None:
+            canceller = self.stop_request.canceller
+            deadline = min(deadline, self.stop_request.deadline)
+        self.stop_request = StopRequest(canceller, deadline)
+        self.stopping.set()
+
+    def grace_for_children(self, wanted: float | None) -> float:
+        """Return the grace that a child may have, inside what this actor itself has left."""
+        grace = self.limits.stop_grace_seconds if wanted is None else wanted
+        if self.stop_request is not None:
+            left = max(0.0, self.stop_request.deadline - trio.current_time())
+            grace = min(grace, left * self.limits.child_grace_share)
+        return grace
+
+    async def run_channel(self, channel: Channel) -> None:
+        """Serve *channel* until it is lost, as one of this actor's links."""
+        self.channels.add(channel)
+        try:
+            await channel.run()
+        finally:
+            self.channels.discard(channel)
+
+
+@asynccontextmanager
+async def open_runtime(
+    uid: Uid, parent_uid: Uid | None, limits: Limits, transport: str
+) -> AsyncIterator[Actor]:
+    """Open the runtime of an actor around the code inside the block.
+
+    Its links outlive the body, so that an orderly end can still use them.
+    """
+    async with open_services() as services:
+        actor = Actor(uid, parent_uid, limits, services)
+        actor.reception.scheme = transport
+        with being(actor):
+            yield actor
+
+
+@asynccontextmanager
+@trio.lowlevel.enable_ki_protection
+async def open_services() -> AsyncIterator[trio.Nursery]:
+    """Open a nursery for tasks that serve the body: they are cancelled when it has ended.
+
+    Unlike with trio's own, an error of the body leaves as itself and not inside a group.
+    """
+    error: BaseException | None = None
+    async with tricycle.open_service_nursery() as services:
+        try:
+            yield services
+        except BaseException as raised:
+            error = raised
+        services.cancel_scope.cancel()
+    if error is not None:
+        raise error

@@ -1,0 +1,97 @@
+"""Run a function that a peer has called, and tell the peer how it ended."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Awaitable, Callable
+from contextlib import aclosing
+from typing import Any
+
+import trio
+
+from ..channel import IncomingCall, Target
+from ..channel.remote_errors import pack_cancelled
+from ..wire import Call, Kind
+from .context import CalleeContext
+from .current import current_actor, trace_context
+
+
+async def run_call(call: IncomingCall, message: Call, target: Target) -> None:
+    """Run the function of *call*; whatever becomes of it, the caller is told exactly once."""
+    channel = call.channel
+    if message.trace is not None:
+        trace_context.set(message.trace)
+    stop = current_actor().stop_request
+    if stop is not None:
+        call.cancel(stop.canceller, "the actor is being stopped")
+    try:
+        with call.scope:
+            await _RUN[target.kind](call, message, target)
+            return
+        _end_cancelled(call)
+    except trio.Cancelled:
+        raise
+    except BaseExceptionGroup as group:
+        if group.subgroup(trio.Cancelled) is not None:
+            raise
+        call.send_error(channel.pack_error(group))
+    except BaseException as error:
+        # Not even SystemExit ends the actor: it is the caller's function that wanted to leave.
+        call.send_error(channel.pack_error(error))
+    finally:
+        channel.forget(call.cid)
+
+
+async def _run_function(call: IncomingCall, message: Call, target: Target) -> None:
+    if target.is_async:
+        value = await target.fn(*message.args, **message.kwargs)
+    else:
+        function = functools.partial(target.fn, *message.args, **message.kwargs)
+        value = await trio.to_thread.run_sync(function, abandon_on_cancel=True)
+        if inspect.isawaitable(value):
+            value = await value
+    await call.send_return(value)
+
+
+async def _run_generator(call: IncomingCall, message: Call, target: Target) -> None:
+    call.send_functype()
+    flow = call.flow
+    assert flow is not None
+    async with aclosing(target.fn(*message.args, **message.kwargs)) as items:
+        async for item in items:
+            await flow.send(item)
+    call.send_stop()
+
+
+async def _run_context(call: IncomingCall, message: Call, target: Target) -> None:
+    call.send_functype()
+    ctx = CalleeContext(call, call.channel.session.own_uid)
+    value = await target.fn(ctx, *message.args, **message.kwargs)
+    if not call.started:
+        raise RuntimeError(
+            f"{message.ns}:{message.func} returned without calling ctx.started(); its caller "
+            f"was waiting for that"
+        )
+    await call.send_return(value)
+
+
+_RUN: dict[Kind, Callable[[IncomingCall, Call, Target], Awaitable[Any]]] = {
+    "asyncfunc": _run_function,
+    "asyncgen": _run_generator,
+    "context": _run_context,
+}
+
+
+def _end_cancelled(call: IncomingCall) -> None:
+    """Tell the caller that its call was cancelled, unless it only left a stream early."""
+    channel = call.channel
+    if call.canceller is None and call.kind == "asyncgen" and call.is_stopped_by_caller:
+        call.send_stop()
+        return
+    canceller = call.canceller or channel.session.peer_uid
+    reason = call.cancel_reason or "its deadline has passed"
+    fields = pack_cancelled(
+        canceller, reason, channel.session.own_uid, channel.limits, channel.can_travel
+    )
+    call.send_error(fields)

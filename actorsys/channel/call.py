@@ -1,0 +1,349 @@
+"""A call, seen from its caller and from its callee.
+
+The two classes hold the state of one cid. The reader task of the link moves them with
+`on_message` and never waits; the task that made, or runs, the call waits in here.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import trio
+
+from ..errors import (
+    ContextCancelled,
+    EncodeError,
+    LocalProtocolError,
+    RemoteProtocolError,
+    Uid,
+)
+from ..wire import (
+    CallState,
+    Credit,
+    ErrorReply,
+    Functype,
+    Item,
+    Kind,
+    Message,
+    Return,
+    Started,
+    Stop,
+    callee_step,
+    caller_step,
+)
+from .flow import Flow
+from .remote_errors import unpack_error
+
+if TYPE_CHECKING:
+    from .channel import Channel
+
+_HOW_TO_CALL: dict[Kind, str] = {
+    "asyncfunc": "portal.run",
+    "asyncgen": "portal.open_stream_from",
+    "context": "portal.open_context",
+}
+
+
+class OutgoingCall:
+    """A call that we made. Owned by the task that made it, until `forget`."""
+
+    __slots__ = (
+        "_changed",
+                "_end_position",
+        "_kind",
+        "_name",
+        "_start_position",
+        "_state",
+        "channel",
+        "cid",
+        "error",
+        "first",
+        "flow",
+        "has_ended",
+        "on_error",
+        "value",
+    )
+
+    def __init__(self, channel: Channel, cid: str, kind: Kind, name: tuple[str, str]) -> None:
+        self.cid = cid
+        self.flow: Flow | None = None
+        self.first: Any = None
+        self.value: Any = None
+        self.error: BaseException | None = None
+        self.has_ended = False
+        self.on_error: trio.CancelScope | None = None
+        self.channel = channel
+        self._kind = kind
+        self._name = name
+        self._state = CallState.ASKED
+        self._changed = trio.lowlevel.ParkingLot()
+        self._start_position = channel.outbox.enqueued
+        self._end_position = 0
+
+    def __repr__(self) -> str:
+        return f"<OutgoingCall {self.cid} of {':'.join(self._name)}: {self._state.value}>"
+
+    @property
+    def may_have_run(self) -> bool:
+        """False only while no byte of the call has left this process."""
+        return self.channel.outbox.written > self._start_position
+
+    @property
+    def is_awaited(self) -> bool:
+        """Whether a task waits for it, or is linked to it, right now."""
+        return self.on_error is not None or self._is_being_told()
+
+    # --- what the calling task does ------------------------------------------------------
+
+    async def result(self) -> Any:
+        """Wait for the end of the call and return its value.
+
+        If cancelled, the far side is cancelled too and gets `cancel_ack_seconds` to clean up; an
+        error of its clean-up is raised in place of the cancellation.
+        """
+        try:
+            while not self.has_ended:
+                await self._changed.park()
+        except BaseException as reason:
+            await self.abandon(reason)
+            raise
+        finally:
+            self.forget()
+        if self.error is not None:
+            raise self.error
+        return self.value
+
+    async def wait_started(self) -> Any:
+        """Wait for a context's handshake value, or a stream's acceptance, and return it."""
+        try:
+            while self._state in (CallState.ASKED, CallState.GREETING):
+                await self._changed.park()
+        except BaseException as reason:
+            await self.abandon(reason)
+            self.forget()
+            raise
+        if self.error is not None:
+            self.forget()
+            raise self.error
+        return self.first
+
+    async def wait_ended(self) -> None:
+        """Wait for the end of the call, whatever it is; raises nothing of it."""
+        while not self.has_ended:
+            await self._changed.park()
+
+    async def abandon(self, reason: BaseException) -> None:
+        """Cancel the far side and wait, briefly, until it has cleaned up.
+
+        Raises:
+          RemoteActorError: the clean-up failed; it takes the place of *reason*.
+        """
+        if self.has_ended:
+            return
+        self.cancel()
+        if isinstance(reason, KeyboardInterrupt):
+            return
+        with trio.CancelScope(shield=True) as scope:
+            scope.deadline = trio.current_time() + self.channel.limits.cancel_ack_seconds
+            await self.wait_ended()
+        self.forget()
+        if self.error is not None and not isinstance(self.error, ContextCancelled):
+            raise self.error
+
+    def cancel(self) -> None:
+        """Ask the far side to cancel it. Returns at once."""
+        if not self.has_ended and self.channel.is_open:
+            self.channel.send_cancel(self.cid)
+
+    def forget(self) -> None:
+        """Give up the cid; what still comes for it is dropped."""
+        self.channel.forget(self.cid)
+
+    async def wait_written(self) -> None:
+        """Wait until the memory that the arguments lie in is ours again."""
+        await self.channel.outbox.wait_written(self._end_position)
+
+    def sent(self) -> None:
+        """Note that the call is queued whole."""
+        self._end_position = self.channel.outbox.enqueued
+
+    # --- what the reader task does -------------------------------------------------------
+
+    def on_message(self, message: Message) -> None:
+        """Take the next message of the callee."""
+        self._state = caller_step(self._state, message)
+        if message.fault is not None:
+            self.channel.send_cancel(self.cid)
+            self.end(None, EncodeError(f"an answer of {self._label}: {message.fault}"))
+        elif type(message) is Return:
+            self.end(message.value, None)
+        elif type(message) is Functype:
+            self._on_functype(message.kind)
+        elif type(message) is ErrorReply:
+            self.end(None, unpack_error(message.error, self.channel.limits))
+        elif type(message) is Started:
+            self.first = message.value
+            self._changed.unpark_all()
+        else:
+            self._on_stream_message(message)
+
+    def _on_functype(self, kind: Kind) -> None:
+        if kind != self._kind:
+            self.channel.send_cancel(self.cid)
+            error = LocalProtocolError(
+                f"{self._label} is called with {_HOW_TO_CALL[kind]}, not {_HOW_TO_CALL[self._kind]}"
+            )
+            self.end(None, error)
+        elif kind != "asyncfunc":
+            self.flow = Flow(self.channel, self.cid)
+            self._changed.unpark_all()
+
+    def _on_stream_message(self, message: Message) -> None:
+        assert self.flow is not None
+        if type(message) is Item:
+            self.flow.on_item(message)
+        elif type(message) is Credit:
+            self.flow.on_credit(message.size)
+        elif self._state is CallState.ENDED:
+            self.end(None, None)
+        else:
+            self.flow.on_stop()
+
+    def end(self, value: Any, error: BaseException | None) -> None:
+        """End the call, once; whoever waits for it is woken."""
+        if self.has_ended:
+            return
+        self.has_ended = True
+        self._state = CallState.ENDED
+        self.value = value
+        self.error = error
+        if error is not None and self.on_error is not None and not self._is_being_told():
+            self.on_error.cancel()
+        if self.flow is not None:
+            self.flow.finish(error)
+        self._changed.unpark_all()
+
+    def _is_being_told(self) -> bool:
+        """Tell whether somebody waits in here, and will have the error raised to them."""
+        return bool(self._changed) or (self.flow is not None and self.flow.is_awaited)
+
+    @property
+    def _label(self) -> str:
+        return ":".join(self._name)
+
+
+class IncomingCall:
+    """A call that a peer made. Owned by the task that runs it."""
+
+    __slots__ = (
+                "_functype_sent",
+        "_state",
+        "cancel_reason",
+        "canceller",
+        "channel",
+        "cid",
+        "flow",
+        "has_ended",
+        "kind",
+        "scope",
+        "started",
+    )
+
+    def __init__(self, channel: Channel, cid: str, kind: Kind, state: CallState) -> None:
+        self.cid = cid
+        self.kind = kind
+        self.flow = Flow(channel, cid) if kind != "asyncfunc" else None
+        self.scope = trio.CancelScope()
+        self.canceller: Uid | None = None
+        self.cancel_reason = ""
+        self.has_ended = False
+        self.started = False
+        self.channel = channel
+        self._functype_sent = False
+        self._state = state
+
+    def __repr__(self) -> str:
+        return f"<IncomingCall {self.cid}: {self.kind}, {self._state.value}>"
+
+    def cancel(self, canceller: Uid, reason: str) -> None:
+        """Cancel the task that runs it; the first to ask is named as the canceller."""
+        if self.canceller is None:
+            self.canceller = canceller
+            self.cancel_reason = reason
+        self.scope.cancel()
+
+    # --- what the reader task does -------------------------------------------------------
+
+    def on_message(self, message: Message) -> None:
+        """Take the next message of the caller."""
+        self._state = callee_step(self._state, message)
+        flow = self.flow
+        if flow is None:
+            raise RemoteProtocolError("a plain call has no stream")
+        if message.fault is not None:
+            flow.finish(EncodeError(f"a stream item: {message.fault}"))
+        elif type(message) is Item:
+            flow.on_item(message)
+        elif type(message) is Credit:
+            flow.on_credit(message.size)
+        elif type(message) is Stop:
+            flow.on_stop()
+            if self.kind == "asyncgen":
+                self.scope.cancel()
+
+    @property
+    def is_stopped_by_caller(self) -> bool:
+        """Whether the caller has sent its end of the stream."""
+        return self._state is CallState.HALF
+
+    # --- what the running task does ------------------------------------------------------
+
+    def send_functype(self) -> None:
+        """Tell the caller the kind of its callee; the first answer."""
+        if not self._functype_sent:
+            self._functype_sent = True
+            self._send({"functype": self.kind, "cid": self.cid})
+
+    def send_started(self, value: Any) -> None:
+        """Send the handshake value of a context."""
+        self._send({"started": self.channel.codec.wrap_large(value), "cid": self.cid})
+        self.started = True
+
+    async def send_return(self, value: Any) -> None:
+        """Send the result, the last message, together with the functype.
+
+        Raises:
+          EncodeError, LimitExceeded: it cannot travel; the call has not ended.
+        """
+        channel = self.channel
+        frame = channel.encode({"return": channel.codec.wrap_large(value), "cid": self.cid})
+        if channel.outbox.is_full:
+            await channel.outbox.wait_room()
+        self.send_functype()
+        self._end()
+        if channel.is_open:
+            channel.outbox.put(frame)
+            if len(frame) > 1:
+                await channel.outbox.wait_written(channel.outbox.enqueued)
+
+    def send_stop(self) -> None:
+        """Send the end of a one-way stream, the last message."""
+        if not self.has_ended:
+            self._send({"stop": True, "cid": self.cid})
+            self._end()
+
+    def send_error(self, fields: dict[str, Any]) -> None:
+        """Send an error, the last message."""
+        if not self.has_ended:
+            self._send({"error": fields, "cid": self.cid})
+            self._end()
+
+    def _send(self, message: dict[str, Any]) -> None:
+        if self.channel.is_open:
+            self.channel.send(message)
+
+    def _end(self) -> None:
+        self.has_ended = True
+        if self.flow is not None:
+            self.flow.finish(None)
+        self.channel.forget(self.cid)

@@ -1,0 +1,183 @@
+"""The items of one call, in both directions, with their credit.
+
+Both ends of a stream use it. The reader task of the link only puts items in and never waits; how
+much can pile up is bounded by the window that the peer was granted.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+import trio
+
+from ..errors import ChannelBroken, ChannelClosed
+from ..wire import Item, ReceiveWindow, SendCredit
+
+if TYPE_CHECKING:
+    from .channel import Channel
+
+
+class Flow:
+    """The stream of one call, seen from one end.
+
+    A `stop` ends both directions: who sends it neither sends nor reads any more.
+    """
+
+    __slots__ = (
+        "_changed",
+        "_channel",
+        "_cid",
+        "_credit",
+        "_failure",
+        "_items",
+        "_peer_stopped",
+        "_stopped",
+        "_unpaused",
+        "_window",
+        "failure_told",
+    )
+
+    def __init__(self, channel: Channel, cid: str) -> None:
+        self._channel = channel
+        self._cid = cid
+        self._credit = SendCredit(channel.session.peer_window_bytes)
+        self._window = ReceiveWindow(channel.limits.stream_window_bytes)
+        self._items: deque[tuple[Any, int]] = deque()
+        self._peer_stopped = False
+        self._stopped = False
+        self._failure: BaseException | None = None
+        self.failure_told = False
+        self._unpaused = 0
+        self._changed = trio.lowlevel.ParkingLot()
+
+    def __repr__(self) -> str:
+        state = "stopped" if self._stopped or self._peer_stopped else "open"
+        return f"<Flow {self._cid}: {state}, {len(self._items)} unread, {self._credit!r}>"
+
+    @property
+    def is_awaited(self) -> bool:
+        """Whether a task waits in `send` or `receive` right now."""
+        return bool(self._changed)
+
+    @property
+    def is_stopped(self) -> bool:
+        """Whether this end has sent its stop, or need not any more."""
+        return self._stopped
+
+    # --- what user code does -------------------------------------------------------------
+
+    async def send(self, value: Any) -> None:
+        """Send an item; wait for credit. If cancelled, the item was not sent.
+
+        Raises:
+          EncodeError, LimitExceeded: the item cannot travel; the stream stays usable.
+          ChannelBroken: the far side has ended the stream.
+          ChannelClosed: this side has.
+        """
+        self._check_sendable()
+        channel = self._channel
+        frame = channel.encode({"yield": channel.codec.wrap_large(value), "cid": self._cid})
+        if self._credit.available > 0 and not channel.outbox.is_full:
+            await self._checkpoint()
+        else:
+            await self._wait_sendable()
+        self._check_sendable()
+        self._credit.spend(sum(map(len, frame)))
+        channel.outbox.put(frame)
+        if len(frame) > 1:
+            await channel.outbox.wait_written(channel.outbox.enqueued)
+
+    async def receive(self) -> Any:
+        """Return the next item; wait for it. If cancelled, no item is lost.
+
+        Raises:
+          trio.EndOfChannel: the far side has ended the stream.
+          RemoteActorError, ActorUnavailable: it has failed.
+        """
+        if self._items:
+            await self._checkpoint()
+        while not self._items:
+            self._check_failure()
+            if self._stopped:
+                raise ChannelClosed("this stream was closed here")
+            if self._peer_stopped:
+                raise trio.EndOfChannel
+            await self._changed.park()
+        value, size = self._items.popleft()
+        self._consume(size)
+        return value
+
+    def stop(self) -> None:
+        """Send our stop, once; what arrives from now on is dropped."""
+        if self._stopped:
+            return
+        self._stopped = True
+        self._items.clear()
+        if self._failure is None and self._channel.is_open:
+            self._channel.send({"stop": True, "cid": self._cid})
+        self._changed.unpark_all()
+
+    # --- what the reader task does -------------------------------------------------------
+
+    def on_item(self, item: Item) -> None:
+        """Take an item of the peer."""
+        if self._stopped:
+            return
+        self._window.receive(item.size)
+        self._items.append((item.value, item.size))
+        if self._changed:
+            self._changed.unpark_all()
+
+    def on_credit(self, size: int) -> None:
+        """Take a grant of the peer."""
+        self._credit.grant(size)
+        self._changed.unpark_all()
+
+    def on_stop(self) -> None:
+        """Take the peer's stop: what it sent before can still be received."""
+        self._peer_stopped = True
+        self._changed.unpark_all()
+
+    def finish(self, failure: BaseException | None) -> None:
+        """Take the end of the call; with a failure, unread items are gone."""
+        self._peer_stopped = True
+        if failure is not None:
+            self._failure = failure
+            self._items.clear()
+        self._changed.unpark_all()
+
+    # --- inside --------------------------------------------------------------------------
+
+    async def _checkpoint(self) -> None:
+        """Be a checkpoint that costs next to nothing, and a full one now and then."""
+        self._unpaused += 1
+        if self._unpaused < self._channel.limits.items_per_checkpoint:
+            await trio.lowlevel.checkpoint_if_cancelled()
+        else:
+            self._unpaused = 0
+            await trio.lowlevel.checkpoint()
+
+    async def _wait_sendable(self) -> None:
+        self._unpaused = 0
+        while self._credit.available <= 0:
+            await self._changed.park()
+            self._check_sendable()
+        await self._channel.outbox.wait_room()
+
+    def _check_failure(self) -> None:
+        if self._failure is not None:
+            self.failure_told = True
+            raise self._failure
+
+    def _check_sendable(self) -> None:
+        self._check_failure()
+        if self._stopped:
+            raise ChannelClosed("this stream was closed here")
+        if self._peer_stopped:
+            raise ChannelBroken("the far side has ended the stream; nobody would read this")
+
+    def _consume(self, size: int) -> None:
+        granted = self._window.consume(size)
+        if granted and not self._peer_stopped and self._channel.is_open:
+            self._channel.send({"credit": granted, "cid": self._cid})

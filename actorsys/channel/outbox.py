@@ -1,0 +1,172 @@
+"""What is to be written to a link, in order, and the one place that writes it.
+
+Frames are queued whole and only this module touches the transport's sending side, so a cancelled
+caller never leaves half a frame behind.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+import trio
+
+from ..errors import ChannelBroken, ChannelClosed
+from ..limits import Limits
+from ..transport import Transport
+from ..wire import EncodedFrame
+from .tick import TickFlusher
+
+_JOIN_BYTES = 16384  # parts below are joined: copying so little is cheaper than one more iovec
+
+
+class Outbox:
+    """The sending side of one link.
+
+    ``enqueued`` and ``written`` count bytes since the link was opened: a frame whose first byte
+    has not been written provably never reached the peer.
+    """
+
+    def __init__(self, transport: Transport, flusher: TickFlusher, limits: Limits) -> None:
+        self.enqueued = 0
+        self.written = 0
+        self.broken: Exception | None = None
+        self._transport = transport
+        self._flusher = flusher
+        self._limits = limits
+        self._parts: deque[bytes | bytearray | memoryview] = deque()
+        self._is_queued = False
+        self._is_stuck = False
+        self._stuck = trio.lowlevel.ParkingLot()
+        self._progress = trio.lowlevel.ParkingLot()
+
+    def __repr__(self) -> str:
+        state = "broken" if self.broken else "stuck" if self._is_stuck else "open"
+        return f"<Outbox: {state}, {self.size} bytes queued>"
+
+    @property
+    def size(self) -> int:
+        """Bytes that are queued and not written."""
+        return self.enqueued - self.written
+
+    @property
+    def is_full(self) -> bool:
+        """Whether senders should `wait_room` first."""
+        return self.enqueued - self.written > self._limits.outbox_high_water_bytes
+
+    def put(self, frame: EncodedFrame) -> None:
+        """Queue *frame*; it is written when this scheduler tick ends, or later.
+
+        Raises:
+          ChannelBroken, ChannelClosed: it cannot be written any more.
+        """
+        if self.broken is not None:
+            raise self.broken
+        for part in frame:
+            self._parts.append(part)
+            self.enqueued += len(part)
+        if not (self._is_queued or self._is_stuck):
+            self._is_queued = True
+            self._flusher.queue(self)
+
+    def flush(self) -> None:
+        """Write what the transport takes without waiting. Never raises, never blocks."""
+        self._is_queued = False
+        if self._is_stuck or self.broken is not None:
+            return
+        try:
+            self._write_some()
+        except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
+            self.fail(ChannelBroken(f"the link broke while writing: {error}"))
+        if self._parts and self.broken is None:
+            self._is_stuck = True
+            self._wake_soon(self._stuck)
+        self._wake_soon(self._progress)
+
+    async def run(self) -> None:
+        """Write what `flush` had to leave; runs as long as the link does."""
+        while True:
+            while not self._is_stuck:
+                await self._stuck.park()
+            try:
+                while self._parts:
+                    await self._transport.wait_send_all_might_not_block()
+                    self._write_some()
+                    self._progress.unpark_all()
+            except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
+                self.fail(ChannelBroken(f"the link broke while writing: {error}"))
+            self._is_stuck = False
+
+    async def wait_room(self) -> None:
+        """Wait until the peer has read enough for more to be queued."""
+        while self.is_full and self.broken is None:
+            await self._progress.park()
+
+    async def wait_written(self, position: int) -> None:
+        """Wait until everything up to *position*, a value of ``enqueued``, is written.
+
+        If cancelled, what is left is copied first: the caller gets its memory back either way.
+        """
+        try:
+            while self.written < position and self.broken is None:
+                await self._progress.park()
+        except BaseException:
+            self._parts = deque(bytes(part) for part in self._parts)
+            raise
+
+    def fail(self, error: Exception) -> None:
+        """Refuse everything from now on."""
+        if self.broken is None:
+            self.broken = error
+            self._parts.clear()
+            self._wake_soon(self._progress)
+
+    def close(self) -> None:
+        """Refuse everything from now on, because we closed the link."""
+        self.fail(ChannelClosed("this link was closed"))
+
+    def _write_some(self) -> None:
+        """Write until everything is written or the transport takes no more."""
+        parts = self._parts
+        while parts:
+            batch = self._next_batch()
+            size = sum(map(len, batch))
+            sent = self._transport.send_nowait(batch)
+            self.written += sent
+            if sent < size:
+                self._drop(sent)
+                if not sent:
+                    return
+            else:
+                for _ in batch:
+                    parts.popleft()
+
+    def _next_batch(self) -> list[bytes | bytearray | memoryview]:
+        """Return the parts to write next; small neighbours are joined into one first."""
+        parts = self._parts
+        if len(parts) == 1:
+            return [parts[0]]
+        small: list[bytes | bytearray | memoryview] = []
+        size = 0
+        while parts and len(parts[0]) < _JOIN_BYTES and size < self._limits.receive_chunk_bytes:
+            size += len(parts[0])
+            small.append(parts.popleft())
+        if len(small) > 1:
+            parts.appendleft(b"".join(small))
+        elif small:
+            parts.appendleft(small[0])
+        return list(parts)[:16]
+
+    def _drop(self, sent: int) -> None:
+        """Take the first *sent* bytes off the queue."""
+        parts = self._parts
+        while sent:
+            first = parts.popleft()
+            if len(first) > sent:
+                parts.appendleft(memoryview(first)[sent:])
+                return
+            sent -= len(first)
+
+    def _wake_soon(self, tasks: trio.lowlevel.ParkingLot) -> None:
+        """Wake *tasks* from between two passes, where waking them now is too late for the next."""
+        if tasks:
+            trio.lowlevel.current_trio_token().run_sync_soon(tasks.unpark_all)

@@ -1,0 +1,63 @@
+"""Write at the end of a scheduler tick what the tick has queued.
+
+trio calls an instrument right before it waits for I/O, that is once per pass of its scheduler.
+Flushing there means that all frames of one pass leave in one write, without a task to wake and
+without a pass of its own. Where nothing is queued nothing happens.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import trio
+
+
+class Flushable(Protocol):
+    """What can be queued for the end of the tick."""
+
+    def flush(self) -> None:
+        """Write without waiting and without raising; runs outside any task."""
+
+
+class TickFlusher(trio.abc.Instrument):
+    """One for each trio run, shared by its channels; it lives while one of them does."""
+
+    def __init__(self) -> None:
+        self.users = 0
+        self._queued: list[Flushable] = []
+
+    def __repr__(self) -> str:
+        return f"<TickFlusher: {self.users} users, {len(self._queued)} queued>"
+
+    def queue(self, item: Flushable) -> None:
+        """Flush *item* when this tick ends."""
+        self._queued.append(item)
+
+    def before_io_wait(self, timeout: float) -> None:
+        if self._queued:
+            queued, self._queued = self._queued, []
+            for item in queued:
+                item.flush()
+
+
+_flusher: trio.lowlevel.RunVar[TickFlusher] = trio.lowlevel.RunVar("actorsys_flusher")
+
+
+def acquire_flusher() -> TickFlusher:
+    """Return the flusher of this trio run; pair it with `release_flusher`."""
+    flusher = _flusher.get(None)
+    if flusher is None:
+        flusher = TickFlusher()
+        _flusher.set(flusher)
+    if not flusher.users:
+        trio.lowlevel.add_instrument(flusher)
+    flusher.users += 1
+    return flusher
+
+
+def release_flusher(flusher: TickFlusher) -> None:
+    """Give up a flusher; the last one to do so takes it out of the scheduler."""
+    flusher.before_io_wait(0)
+    flusher.users -= 1
+    if not flusher.users:
+        trio.lowlevel.remove_instrument(flusher)

@@ -1,0 +1,148 @@
+"""The whole error tree.
+
+Two words are kept apart everywhere, as in trio: *closed* means that we did it, *broken* means
+that the other side or the world did.
+"""
+
+from __future__ import annotations
+
+import trio
+
+Uid = tuple[str, str]
+
+
+class ActorsysError(Exception):
+    """The root of every error that this package raises of its own."""
+
+
+class RemoteActorError(ActorsysError):
+    """An exception that left a function in another actor.
+
+    What is raised is a subclass that is also an instance of the builtin or registered class
+    that was raised over there, so ``except ValueError`` catches a remote ``ValueError``.
+
+    Attributes:
+      type_str: name of the class that was raised, with its module unless builtin.
+      tb_str: the formatted traceback of the origin, then of each actor that relayed it.
+      src_uid: uid of the actor where it was raised.
+      relay_path: uids of the actors it went through, origin first.
+      notes: the notes it carried over there.
+    """
+
+    type_str: str = ""
+    tb_str: str = ""
+    src_uid: Uid = ("", "")
+    relay_path: tuple[Uid, ...] = ()
+    notes: tuple[str, ...] = ()
+    message: str = ""
+
+    def __str__(self) -> str:
+        return self.message or super().__str__()
+
+
+class ContextCancelled(ActorsysError):
+    """The far side of a call was cancelled by somebody who is not us.
+
+    ``canceller`` is the uid of the actor that asked for it.
+    """
+
+    def __init__(self, message: str = "", *, canceller: Uid | None = None) -> None:
+        super().__init__(message)
+        self.canceller = canceller
+
+
+class ActorUnavailable(ActorsysError):
+    """The actor cannot be reached.
+
+    ``may_have_run`` is False only when the call provably never started.
+    """
+
+    def __init__(self, message: str = "", *, may_have_run: bool = True) -> None:
+        super().__init__(message)
+        self.may_have_run = may_have_run
+
+
+class ActorDied(ActorUnavailable):
+    """The process of the actor has ended.
+
+    One of ``exit_code`` and ``signal`` is set; ``stderr_tail`` is the end of its stderr.
+    """
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        exit_code: int | None = None,
+        signal: int | None = None,
+        stderr_tail: str = "",
+        may_have_run: bool = True,
+    ) -> None:
+        super().__init__(message, may_have_run=may_have_run)
+        self.exit_code = exit_code
+        self.signal = signal
+        self.stderr_tail = stderr_tail
+
+
+class SpawnError(ActorsysError):
+    """An actor could not be started, or its process ended before it was ready."""
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        exit_code: int | None = None,
+        signal: int | None = None,
+        stderr_tail: str = "",
+    ) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+        self.signal = signal
+        self.stderr_tail = stderr_tail
+
+
+class NotExposed(ActorsysError):
+    """The function that was named may not be called from outside."""
+
+
+class ProtocolError(ActorsysError):
+    """Somebody broke the rules of the wire."""
+
+
+class LocalProtocolError(ProtocolError):
+    """This side tried something that the protocol does not allow; nothing was sent."""
+
+
+class RemoteProtocolError(ProtocolError):
+    """The peer sent something that the protocol does not allow; the link is closed."""
+
+
+class LimitExceeded(ProtocolError):
+    """Something is larger than ``actorsys.limits`` allows."""
+
+
+class HandshakeError(ActorsysError):
+    """A link could not be opened."""
+
+
+class AuthenticationFailed(HandshakeError):
+    """The peer could not prove who it is, or did not believe us."""
+
+
+class VersionMismatch(HandshakeError):
+    """The peer speaks another version of the protocol."""
+
+
+class ChannelClosed(ActorsysError, trio.ClosedResourceError):
+    """We closed it."""
+
+
+class ChannelBroken(ActorsysError, trio.BrokenResourceError):
+    """The other side, or the network, closed it."""
+
+
+class EncodeError(ActorsysError):
+    """A value cannot travel. Raised at the sender; names the type and where it stands."""
+
+
+class NoRuntime(ActorsysError):
+    """There is no actor runtime around this code."""

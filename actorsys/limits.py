@@ -1,0 +1,130 @@
+"""Every number of the system in one place, each with its reason."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+KIB = 1024
+MIB = 1024 * KIB
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The limits of one actor tree; the root decides, its descendants inherit."""
+
+    # --- frames and values -------------------------------------------------------------
+
+    max_message_bytes: int = 64 * MIB
+    """One message. More than this belongs into a buffer, which is handed over, not copied."""
+
+    segment_bytes: int = 64 * KIB
+    """Bytes and arrays from here on travel outside the packed body, so that neither end
+    copies them twice. Below it the extra headers cost more than the copy."""
+
+    max_depth: int = 128
+    """Containers inside containers. JSON parsers allow 100 to 1,000; user code that recurses
+    over a message must not hit Python's limit of 1,000 frames."""
+
+    max_typed_depth: int = 32
+    """Tuples, sets and dataclasses inside each other. The decoder takes about 48 KiB of C
+    stack for each, and a thread may have only 8 MiB."""
+
+    max_cid_digits: int = 16
+    """A cid is a 64-bit number in hexadecimal."""
+
+    max_name_bytes: int = 64
+    """An actor's name; the handshake must fit into `handshake_bytes`."""
+
+    # --- flow control ------------------------------------------------------------------
+
+    stream_window_bytes: int = 256 * KIB
+    """What a stream may have under way unread. Enough for 3 GB/s at a loopback round trip of
+    80 us, and small enough that a thousand stuck streams stay under 256 MiB."""
+
+    outbox_high_water_bytes: int = 1 * MIB
+    """Senders wait while more than this is queued on a link."""
+
+    outbox_overflow_bytes: int = 16 * MIB
+    """Replies that cannot wait (credits, answers of the runtime) may pile up to this; a peer
+    that has not read so much is cut off."""
+
+    max_calls_per_link: int = 10_000
+    """Calls in flight from one peer, each a task of about 10 KiB."""
+
+    items_per_checkpoint: int = 64
+    """A stream that never has to wait still lets other tasks run after so many items."""
+
+    receive_chunk_bytes: int = 64 * KIB
+    """One read from a socket: the default size of a pipe and of most socket wrappers."""
+
+    # --- handshake ---------------------------------------------------------------------
+
+    handshake_bytes: int = 256
+    """All that is buffered for a peer that has not proved who it is."""
+
+    handshake_timeout_seconds: float = 3.0
+    """A peer that needs longer is not on this host, or not serious."""
+
+    max_waiting_peers: int = 64
+    """Peers in the handshake at the same time; one more pushes the oldest out."""
+
+    listen_backlog: int = 512
+    """Connections that the kernel holds for us while we are busy."""
+
+    # --- stopping ----------------------------------------------------------------------
+
+    stop_grace_seconds: float = 3.0
+    """An actor that was asked to stop has so long before SIGTERM."""
+
+    kill_after_seconds: float = 0.25
+    """From SIGTERM to SIGKILL. With it, stopping takes at most the grace and half a second."""
+
+    interrupt_grace_seconds: float = 0.5
+    """The grace after Ctrl-C: the whole tree is gone within 2 s, cancelled calls included."""
+
+    child_grace_share: float = 0.75
+    """An actor gives its own children this share of the grace it has left, so that it can
+    clean up after them and still end in time itself."""
+
+    cancel_ack_seconds: float = 1.0
+    """A cancelled call waits so long for the far side to finish its clean-up."""
+
+    deadline_slack_seconds: float = 0.02
+    """The far side enforces a deadline this much later, so that the caller's own clock, which
+    knows best, speaks first; well inside the 100 ms in which work must have stopped."""
+
+    link_loss_seconds: float = 0.25
+    """When the link to a child breaks, its process has so long to explain by exiting."""
+
+    drain_seconds: float = 0.1
+    """After a process has ended: how long its stderr may still be held open by others."""
+
+    # --- errors ------------------------------------------------------------------------
+
+    stderr_tail_bytes: int = 8 * KIB
+    """The end of a child's stderr that is kept: a traceback of about 100 lines."""
+
+    max_traceback_chars: int = 16 * KIB
+    """A traceback in an error that travels; its middle is cut."""
+
+    max_text_chars: int = 4 * KIB
+    """A message or note in an error that travels."""
+
+    max_error_nodes: int = 128
+    """Errors in one error: causes, contexts and members of groups together."""
+
+    max_error_depth: int = 12
+    """How deep causes and groups nest in an error that travels."""
+
+    def __post_init__(self) -> None:
+        for name, value in self.as_map().items():
+            if not value > 0:
+                raise ValueError(f"limit {name} must be positive, not {value!r}")
+
+    def as_map(self) -> dict[str, Any]:
+        """Return the numbers by name, for a child to inherit."""
+        return asdict(self)
+
+
+DEFAULT_LIMITS = Limits()

@@ -1,0 +1,18 @@
+"""The process: start, watch and stop exactly one.
+
+All edges of the operating system are here: pipes, signals, exit codes. This floor does not decide
+who is started or what happens when one ends.
+"""
+
+from .importing import refuse_while_importing
+from .process import Process
+from .spec import ActorSpec, module_names, script_of_this_process, type_names
+
+__all__ = [
+    "ActorSpec",
+    "Process",
+    "module_names",
+    "refuse_while_importing",
+    "script_of_this_process",
+    "type_names",
+]

@@ -1,0 +1,73 @@
+"""The first and the last thing that a child process runs."""
+
+from __future__ import annotations
+
+import faulthandler
+import gc
+import signal
+import sys
+import traceback
+import types
+
+from . import lifeline
+from .importing import import_offer
+from .spec import ActorSpec, read_spec
+
+_BOOT_FAILED = 1
+
+
+def main(fd: int, parent_pid: int) -> None:
+    """Become the actor whose spec comes through the pipe *fd*; return when it has ended."""
+    gc.disable()  # nothing that is imported becomes garbage
+    _ignore_interrupts()
+    lifeline_spec = read_spec(fd)
+    if lifeline_spec is None:
+        sys.exit(_BOOT_FAILED)
+    lifeline.arm(fd, parent_pid)
+    faulthandler.enable()
+    modules = _prepare(lifeline_spec)
+    gc.freeze()
+    gc.enable()
+    _serve(lifeline_spec, modules)
+
+
+def _ignore_interrupts() -> None:
+    """Leave Ctrl-C to the root.
+
+    A handler that does nothing, unlike SIG_IGN, is not inherited by what the actor executes.
+    """
+    signal.signal(signal.SIGINT, lambda *_: None)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
+
+
+def _prepare(spec: ActorSpec) -> list[types.ModuleType]:
+    sys.path[:] = spec.sys_path
+    sys.argv[:] = spec.argv
+    try:
+        return import_offer(spec)
+    except BaseException as error:
+        traceback.print_exception(_without_own_frames(error))
+        sys.stderr.flush()
+        sys.exit(_BOOT_FAILED)
+
+
+def _without_own_frames(error: BaseException) -> BaseException:
+    """Drop the frames of this package and of importlib from the top of the traceback."""
+    tb = error.__traceback__
+    while tb is not None and _is_own(tb.tb_frame.f_code.co_filename):
+        tb = tb.tb_next
+    return error.with_traceback(tb) if tb is not None else error
+
+
+def _is_own(filename: str) -> bool:
+    return filename.startswith("<frozen importlib") or filename.endswith(
+        ("actorsys/spawn/child.py", "actorsys/spawn/importing.py", "importlib/__init__.py")
+    )
+
+
+def _serve(spec: ActorSpec, modules: list[types.ModuleType]) -> None:
+    import trio
+
+    from .service import serve
+
+    trio.run(serve, spec, modules)

@@ -1,0 +1,77 @@
+"""Import what a child offers, and refuse to start actors meanwhile.
+
+A child runs the script of its root once more, under another name, to get at its functions. A
+script without a main guard would start its actors again there, and these would again.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import importlib
+import io
+import sys
+import types
+from collections.abc import Iterable
+
+from ..errors import SpawnError
+from ..wire import register_error, register_type
+from ..wire.typetable import CHILD_MAIN_MODULE
+from .spec import MAIN, ActorSpec
+
+_importing: contextvars.ContextVar[bool] = contextvars.ContextVar(
+    "actorsys_importing", default=False
+)
+
+
+def refuse_while_importing() -> None:
+    """Refuse to start a runtime while this process, a child, is still importing.
+
+    Raises:
+      SpawnError: it is.
+    """
+    if _importing.get():
+        raise SpawnError(
+            "this module starts actors while it is imported, and every child imports it again; "
+            "put the code that starts them under `if __name__ == '__main__':`"
+        )
+
+
+def import_offer(spec: ActorSpec) -> list[types.ModuleType]:
+    """Import the modules that *spec* exposes, register its types, and return the modules.
+
+    Whatever the modules raise is raised.
+    """
+    token = _importing.set(True)
+    try:
+        if spec.script is not None:
+            _import_script(*spec.script)
+        modules = [_module(name) for name in spec.modules]
+        _register(spec.types)
+        return modules
+    finally:
+        _importing.reset(token)
+
+
+def _import_script(path: str, package: str) -> None:
+    """Run the root's script under another name, so that its main guard stays shut."""
+    module = types.ModuleType(CHILD_MAIN_MODULE)
+    module.__file__ = path
+    module.__package__ = package
+    sys.modules[CHILD_MAIN_MODULE] = sys.modules[MAIN] = module
+    with io.open_code(path) as file:
+        code = compile(file.read(), path, "exec")
+    exec(code, vars(module))
+
+
+def _module(name: str) -> types.ModuleType:
+    return sys.modules[MAIN] if name == MAIN else importlib.import_module(name)
+
+
+def _register(tags: Iterable[str]) -> None:
+    for tag in tags:
+        module_name, _, qualname = tag.partition(":")
+        found: object = _module(module_name)
+        for part in qualname.split("."):
+            found = getattr(found, part)
+        assert isinstance(found, type)
+        register_error(found) if issubclass(found, BaseException) else register_type(found)

@@ -1,0 +1,154 @@
+"""One child process, from fork to reaping."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+
+import trio
+
+from ..errors import SpawnError
+from ..limits import Limits
+from .spec import ActorSpec
+from .stderr import StderrRelay
+
+_PACKAGE_ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+_BOOT = (
+    "import sys; root = {root!r}; root in sys.path or sys.path.insert(0, root); "
+    "from actorsys.spawn.child import main; main({fd}, {parent_pid})"
+)
+
+
+class Process:
+    """A child process. Start it, run `watch` beside it, and it will be reaped.
+
+    ``ended`` is set when it is reaped and its stderr is read; then one of ``exit_code`` and
+    ``signal`` says how it ended.
+    """
+
+    def __init__(self, popen: subprocess.Popen[bytes], lifeline_fd: int, limits: Limits) -> None:
+        assert popen.stderr is not None
+        self.pid = popen.pid
+        self.ended = trio.Event()
+        self._limits = limits
+        self._popen = popen
+        self._lifeline = trio.lowlevel.FdStream(lifeline_fd)
+        self._stderr = StderrRelay(os.dup(popen.stderr.fileno()), limits.stderr_tail_bytes)
+        popen.stderr.close()
+
+    def __repr__(self) -> str:
+        return f"<Process {self.pid}: {self.describe_end() if self.ended.is_set() else 'alive'}>"
+
+    @classmethod
+    def start(cls, spec: ActorSpec, env: Mapping[str, str] | None, limits: Limits) -> Process:
+        """Fork and execute a child for *spec*; give it the spec with `send_spec`.
+
+        The fork happens in the calling thread, which must be the one that runs trio: see
+        `actorsys.spawn.lifeline`.
+
+        Raises:
+          SpawnError: the operating system refused.
+        """
+        read_fd, write_fd = os.pipe()
+        try:
+            with _interrupts_held():
+                popen = subprocess.Popen(
+                    _command(spec, read_fd),
+                    stdin=subprocess.DEVNULL,
+                    stderr=subprocess.PIPE,
+                    pass_fds=(read_fd,),
+                    env={**os.environ, **env} if env else None,
+                )
+        except OSError as error:
+            os.close(write_fd)
+            raise SpawnError(f"cannot start a process for {spec.uid[0]!r}: {error}") from error
+        finally:
+            os.close(read_fd)
+        return cls(popen, write_fd, limits)
+
+    @property
+    def exit_code(self) -> int | None:
+        """Its exit code, None while it lives or when a signal ended it."""
+        code = self._popen.returncode
+        return None if code is None or code < 0 else code
+
+    @property
+    def signal(self) -> int | None:
+        """The number of the signal that ended it, or None."""
+        code = self._popen.returncode
+        return None if code is None or code >= 0 else -code
+
+    @property
+    def stderr_tail(self) -> str:
+        """The end of its stderr so far."""
+        return self._stderr.tail
+
+    def describe_end(self) -> str:
+        """Say in words how it ended."""
+        if self.signal is None:
+            return f"exit code {self.exit_code}"
+        with contextlib.suppress(ValueError):
+            return f"killed by {signal.Signals(self.signal).name}"
+        return f"killed by signal {self.signal}"
+
+    async def send_spec(self, spec: ActorSpec) -> None:
+        """Tell the child who it is; if it has died meanwhile, `ended` says so."""
+        with contextlib.suppress(trio.BrokenResourceError):
+            await self._lifeline.send_all(spec.pack())
+
+    def release_stderr(self) -> None:
+        """Pass its stderr on to ours from now on."""
+        self._stderr.release()
+
+    def send_signal(self, number: int) -> None:
+        """Send a signal, unless it is already reaped."""
+        self._popen.send_signal(number)
+
+    async def watch(self) -> None:
+        """Wait for its end, reap it and read the rest of its stderr."""
+        async with trio.open_nursery() as tasks:
+            tasks.start_soon(self._stderr.run)
+            await _wait_exit(self.pid)
+            self._popen.wait()
+            # A process that it started may hold the pipe open for as long as it likes.
+            tasks.cancel_scope.deadline = trio.current_time() + self._limits.drain_seconds
+        await self._lifeline.aclose()
+        self.ended.set()
+
+
+async def _wait_exit(pid: int) -> None:
+    """Wait until the child *pid* has ended; does not reap it."""
+    if not hasattr(os, "pidfd_open"):
+        flags = os.WEXITED | os.WNOWAIT
+        await trio.to_thread.run_sync(os.waitid, os.P_PID, pid, flags, abandon_on_cancel=True)
+        return
+    pidfd = os.pidfd_open(pid)
+    try:
+        await trio.lowlevel.wait_readable(pidfd)
+    finally:
+        trio.lowlevel.notify_closing(pidfd)
+        os.close(pidfd)
+
+
+def _command(spec: ActorSpec, fd: int) -> list[str]:
+    boot = _BOOT.format(root=_PACKAGE_ROOT, fd=fd, parent_pid=os.getpid())
+    flags = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]
+    # -P keeps the working directory, where anything may lie, off the import path while booting.
+    return [sys.executable, *flags, "-P", "-c", boot, f"actor:{spec.uid[0]}"]
+
+
+@contextlib.contextmanager
+def _interrupts_held() -> Iterator[None]:
+    """Let a child start with SIGINT blocked, until it has a handler.
+
+    Ctrl-C reaches every process of the terminal; only the root shall act on it.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -1,0 +1,71 @@
+"""The main task of a child: connect to the parent, answer calls, end in good order."""
+
+from __future__ import annotations
+
+import signal
+import types
+from typing import Any
+
+import trio
+
+from ..actor import Actor, open_runtime, run_call
+from ..channel import Channel, Exposure, connect_channel
+from ..channel.channel import Service
+from ..limits import Limits
+from ..transport import connect
+from ..wire import Credentials
+from .spec import ActorSpec
+
+_HURRY_SECONDS = 0.1  # what SIGTERM leaves to clean up in, of the time before SIGKILL
+
+
+async def serve(spec: ActorSpec, modules: list[types.ModuleType]) -> None:
+    """Be the actor of *spec* until the parent asks it to stop or is gone."""
+    limits = Limits(**spec.limits)
+    keys = {spec.parent_uid: spec.key}
+    transport = await connect(spec.address)
+    session, rest = await connect_channel(transport, Credentials(spec.uid, keys.get), limits)
+    async with open_runtime(spec.uid, spec.parent_uid, limits, spec.transport) as actor:
+        functions = {"stop": lambda channel, kwargs: _on_stop(actor, channel, kwargs)}
+        service = Service(Exposure(modules), run_call, functions)
+        await _serve_link(actor, Channel(transport, session, service, limits, rest))
+
+
+async def _serve_link(actor: Actor, channel: Channel) -> None:
+    async with trio.open_nursery() as tasks:
+        tasks.start_soon(actor.run_channel, channel)
+        tasks.start_soon(_stop_when_lost, actor, channel)
+        tasks.start_soon(_stop_on_sigterm, actor)
+        await actor.stopping.wait()
+        await _end_calls(actor, channel)
+        tasks.cancel_scope.cancel()
+
+
+async def _end_calls(actor: Actor, channel: Channel) -> None:
+    """Cancel what still runs and let it clean up; its callers are told."""
+    request = actor.stop_request
+    assert request is not None
+    channel.cancel_incoming(request.canceller, "the actor is being stopped")
+    await channel.wait_idle()
+    await channel.wait_flushed()
+
+
+async def _stop_when_lost(actor: Actor, channel: Channel) -> None:
+    await channel.lost.wait()
+    assert actor.parent_uid is not None
+    actor.request_stop(actor.parent_uid, actor.limits.stop_grace_seconds)
+
+
+async def _stop_on_sigterm(actor: Actor) -> None:
+    """SIGTERM means: end, and hurry."""
+    with trio.open_signal_receiver(signal.SIGTERM) as signals:
+        async for _ in signals:
+            actor.request_stop(actor.uid, _HURRY_SECONDS)
+
+
+def _on_stop(actor: Actor, channel: Channel, kwargs: dict[str, Any]) -> None:
+    """Answer the runtime call ``stop``, which only the parent can make."""
+    grace = kwargs.get("grace")
+    if type(grace) not in (int, float):
+        grace = actor.limits.stop_grace_seconds
+    actor.request_stop(channel.session.peer_uid, max(0.0, float(grace)))

@@ -1,0 +1,245 @@
+"""One child actor of this process, from its start to its reaping."""
+
+from __future__ import annotations
+
+import secrets
+import signal
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+import outcome
+import trio
+
+from ..actor import Actor, run_call
+from ..channel import Channel, Exposure
+from ..channel.channel import Service
+from ..errors import ActorDied, LocalProtocolError, SpawnError, Uid
+from ..limits import Limits
+from ..spawn import ActorSpec, Process
+from ..wire.handshake import KEY_BYTES
+
+OnEnd = Callable[["Child", bool], None]
+"""Called when a child has ended, with whether somebody was told why."""
+
+
+class Child:
+    """What stands behind the portal to a child: its process and its link.
+
+    Owned by the nursery that started it. ``ended`` is set when the process is reaped and every
+    call has been told; ``death`` is the reason then.
+    """
+
+    def __init__(self, actor: Actor, uid: Uid, services: trio.Nursery, on_end: OnEnd) -> None:
+        self.uid = uid
+        self.ended = trio.Event()
+        self.death: ActorDied | None = None
+        self.is_stopping = False
+        self.one_shot: OneShot | None = None
+        self._actor = actor
+        self._services = services
+        self._on_end = on_end
+        self._process: Process | None = None
+        self._channel: Channel | None = None
+        self._was_signalled = False
+
+    def __repr__(self) -> str:
+        state = "ended" if self.death else "stopping" if self.is_stopping else "running"
+        return f"<Child {self.uid[0]!r}: {state}, pid {self.pid if self._process else None}>"
+
+    # --- what a portal asks --------------------------------------------------------------
+
+    @property
+    def pid(self) -> int:
+        """The id of its process."""
+        assert self._process is not None
+        return self._process.pid
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether its process runs and its link is open."""
+        return self.death is None and self._channel is not None and self._channel.is_open
+
+    async def channel(self) -> Channel:
+        """Return the open link; if it is lost, wait for the reason and raise it.
+
+        Raises:
+          ActorDied: the actor is gone; nothing was sent.
+        """
+        channel = self._channel
+        assert channel is not None
+        if not channel.is_open:
+            await self.ended.wait()
+            raise self._make_death(False)
+        return channel
+
+    async def result(self) -> Any:
+        """Return the result of a one-shot.
+
+        Raises:
+          LocalProtocolError: it is none.
+        """
+        if self.one_shot is None:
+            raise LocalProtocolError(
+                f"actor {self.uid[0]!r} has no result; only run_in_actor starts a one-shot"
+            )
+        return await self.one_shot.wait()
+
+    async def stop(self, grace: float | None) -> None:
+        """Stop it in good order, then with signals; return when it is reaped."""
+        self.is_stopping = True
+        with trio.CancelScope(shield=True):
+            grace = self._actor.grace_for_children(grace)
+            self._ask_to_stop(grace)
+            steps = ((grace, signal.SIGTERM), (self._limits.kill_after_seconds, signal.SIGKILL))
+            for seconds, number in steps:
+                with trio.move_on_after(seconds):
+                    await self.ended.wait()
+                    break
+                self._signal(number)
+            await self.ended.wait()
+
+    def kill(self) -> None:
+        """Kill its process now."""
+        self.is_stopping = True
+        self._signal(signal.SIGKILL)
+
+    # --- its life ------------------------------------------------------------------------
+
+    async def start(self, make_spec: MakeSpec, env: Mapping[str, str] | None) -> None:
+        """Start the process and wait until it is connected and ready.
+
+        If cancelled, the process is killed and reaped before this returns.
+
+        Raises:
+          SpawnError: it ended first; the error holds the end of its stderr.
+        """
+        key = secrets.token_bytes(KEY_BYTES)
+        spec = await make_spec(self.uid, key)
+        with self._actor.reception.expect(self.uid, key) as expected:
+            process = self._process = Process.start(spec, env, self._limits)
+            self._services.start_soon(process.watch)
+            try:
+                await process.send_spec(spec)
+                await _first_of(expected.arrived.wait, process.ended.wait)
+                if expected.connection is None:
+                    raise self._spawn_error(process)
+            except BaseException:
+                process.send_signal(signal.SIGKILL)
+                with trio.CancelScope(shield=True):
+                    await process.ended.wait()
+                raise
+        process.release_stderr()
+        transport, session, rest = expected.connection
+        service = Service(Exposure(), run_call, {})
+        channel = self._channel = Channel(transport, session, service, self._limits, rest)
+        self._services.start_soon(self._actor.run_channel, channel)
+        self._services.start_soon(self._tend, process, channel)
+
+    async def _tend(self, process: Process, channel: Channel) -> None:
+        """Wait for its end, tell every caller, and report to the nursery."""
+        await _first_of(process.ended.wait, channel.lost.wait)
+        if not process.ended.is_set() and not self.is_stopping:
+            with trio.move_on_after(self._limits.link_loss_seconds):
+                await process.ended.wait()
+        if not process.ended.is_set():
+            if not self.is_stopping:
+                # Without a link it can be neither asked nor stopped in good order.
+                self._signal(signal.SIGKILL)
+            await process.ended.wait()
+        was_told = self._was_told(process, channel)
+        self.ended.set()
+        self._on_end(self, was_told)
+
+    def _was_told(self, process: Process, channel: Channel) -> bool:
+        """Fail the calls in flight; return whether the death needs no further telling."""
+        how = process.describe_end()
+        if not process.signal and channel.reason is not None and self._was_signalled:
+            how = f"{how} after its link broke"
+        self.death = ActorDied(
+            f"actor {self.uid[0]!r} (pid {process.pid}) ended: {how}",
+            exit_code=process.exit_code,
+            signal=process.signal,
+            stderr_tail=process.stderr_tail,
+        )
+        awaited = channel.fail_calls(self._make_death)
+        ended_as_asked = self.is_stopping and (process.exit_code == 0 or self._was_signalled)
+        return bool(awaited) or ended_as_asked
+
+    def _make_death(self, may_have_run: bool) -> ActorDied:
+        """Return a fresh copy of the reason, for one caller."""
+        death = self.death
+        assert death is not None
+        return ActorDied(
+            str(death),
+            exit_code=death.exit_code,
+            signal=death.signal,
+            stderr_tail=death.stderr_tail,
+            may_have_run=may_have_run,
+        )
+
+    def _spawn_error(self, process: Process) -> SpawnError:
+        tail = process.stderr_tail.rstrip()
+        said = f"; its stderr ends:\n{tail}" if tail else ", saying nothing"
+        return SpawnError(
+            f"actor {self.uid[0]!r} died while starting: {process.describe_end()}{said}",
+            exit_code=process.exit_code,
+            signal=process.signal,
+            stderr_tail=process.stderr_tail,
+        )
+
+    def _ask_to_stop(self, grace: float) -> None:
+        channel = self._channel
+        if channel is not None and channel.is_open:
+            channel.send_runtime_call("stop", {"grace": grace})
+
+    def _signal(self, number: int) -> None:
+        self._was_signalled = True
+        if self._process is not None:
+            self._process.send_signal(number)
+
+    @property
+    def _limits(self) -> Limits:
+        return self._actor.limits
+
+
+MakeSpec = Callable[[Uid, bytes], Awaitable[ActorSpec]]
+
+
+class OneShot:
+    """The result of an actor that was started for one call.
+
+    Filled by the nursery; read by whoever holds the portal.
+    """
+
+    def __init__(self) -> None:
+        self._outcome: outcome.Outcome[Any] | None = None
+        self._waiting = trio.lowlevel.ParkingLot()
+
+    def __repr__(self) -> str:
+        return f"<OneShot: {self._outcome or 'running'}>"
+
+    def set(self, result: outcome.Outcome[Any]) -> bool:
+        """Store the result; return whether somebody was waiting for it."""
+        self._outcome = result
+        return bool(self._waiting.unpark_all())
+
+    async def wait(self) -> Any:
+        """Return the result, or raise what there was instead."""
+        while self._outcome is None:
+            await self._waiting.park()
+        if isinstance(self._outcome, outcome.Error):
+            raise self._outcome.error
+        assert isinstance(self._outcome, outcome.Value)
+        return self._outcome.value
+
+
+async def _first_of(*waits: Callable[[], Awaitable[Any]]) -> None:
+    """Return when the first of *waits* does."""
+
+    async def wait_and_end(wait: Callable[[], Awaitable[Any]]) -> None:
+        await wait()
+        race.cancel_scope.cancel()
+
+    async with trio.open_nursery() as race:
+        for wait in waits:
+            race.start_soon(wait_and_end, wait)

@@ -1,0 +1,182 @@
+"""A transport inside one process: no kernel, no clock, the same run every time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import trio
+
+from .interface import Buffer, Listener, Transport, checked_count
+
+_CAPACITY_BYTES = 65536
+
+
+class _Pipe:
+    """One direction: bytes that were sent and not yet received. Both ends hold it."""
+
+    def __init__(self, capacity: int) -> None:
+        self.capacity = capacity
+        self.data = bytearray()
+        self.sender_closed = False
+        self.receiver_closed = False
+        self.changed = trio.lowlevel.ParkingLot()
+
+    @property
+    def room(self) -> int:
+        return self.capacity - len(self.data)
+
+    def put(self, part: memoryview) -> int:
+        taken = min(self.room, len(part))
+        self.data += part[:taken]
+        return taken
+
+    def take(self, count: int) -> bytes:
+        data = bytes(self.data[:count])
+        del self.data[:count]
+        self.wake()
+        return data
+
+    def wake(self) -> None:
+        """Wake whoever waits on this pipe, also when called between two scheduler passes."""
+        if self.changed:
+            self.changed.unpark_all()
+            # Without this the loop may already be on its way to sleep.
+            trio.lowlevel.current_trio_token().run_sync_soon(_nothing, idempotent=True)
+
+
+def _nothing() -> None:
+    """Make the scheduler take one more turn."""
+
+
+class MemoryTransport(Transport):
+    """One end of `memory_transport_pair`."""
+
+    def __init__(self, outgoing: _Pipe, incoming: _Pipe) -> None:
+        self._out = outgoing
+        self._in = incoming
+        self._closed = False
+        self._sending = False
+        self._receiving = False
+
+    def __repr__(self) -> str:
+        state = "closed" if self._closed else "open"
+        return f"<MemoryTransport: {state}, {len(self._in.data)} bytes to receive>"
+
+    def send_nowait(self, parts: Sequence[Buffer]) -> int:
+        self._check_sendable()
+        sent = 0
+        for part in parts:
+            taken = self._out.put(memoryview(part).cast("B"))
+            sent += taken
+            if taken < len(part):
+                break
+        self._out.wake()
+        return sent
+
+    async def send_all(self, data: Buffer) -> None:
+        with self._exclusively("_sending"):
+            await trio.lowlevel.checkpoint()
+            rest = memoryview(data).cast("B")
+            self._check_sendable()
+            while rest:
+                rest = rest[self.send_nowait([rest]) :]
+                if rest:
+                    await self._wait_for_room()
+
+    async def wait_send_all_might_not_block(self) -> None:
+        with self._exclusively("_sending"):
+            await trio.lowlevel.checkpoint()
+            self._check_sendable()
+            await self._wait_for_room()
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes:
+        count = checked_count(max_bytes)
+        with self._exclusively("_receiving"):
+            await trio.lowlevel.checkpoint()
+            self._check_open()
+            while not self._in.data:
+                if self._in.sender_closed:
+                    return b""
+                await self._in.changed.park()
+                self._check_open()
+            return self._in.take(count)
+
+    async def receive_into(self, memory: memoryview) -> int:
+        data = await self.receive_some(len(memory))
+        memory[: len(data)] = data
+        return len(data)
+
+    async def aclose(self) -> None:
+        if not self._closed:
+            self._closed = True
+            self._out.sender_closed = True
+            self._in.receiver_closed = True
+            self._out.wake()
+            self._in.wake()
+        await trio.lowlevel.checkpoint()
+
+    async def _wait_for_room(self) -> None:
+        while not self._out.room:
+            await self._out.changed.park()
+            self._check_sendable()
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise trio.ClosedResourceError("this transport was closed here")
+
+    def _check_sendable(self) -> None:
+        self._check_open()
+        if self._out.receiver_closed:
+            raise trio.BrokenResourceError("the peer closed this transport")
+
+    def _exclusively(self, flag: str) -> _Exclusive:
+        return _Exclusive(self, flag)
+
+
+class _Exclusive:
+    """Refuses a second task in the same direction, as every trio stream does."""
+
+    def __init__(self, transport: MemoryTransport, flag: str) -> None:
+        self._transport = transport
+        self._flag = flag
+
+    def __enter__(self) -> None:
+        if getattr(self._transport, self._flag):
+            raise trio.BusyResourceError("another task is using this transport")
+        setattr(self._transport, self._flag, True)
+
+    def __exit__(self, *_: object) -> None:
+        setattr(self._transport, self._flag, False)
+
+
+def memory_transport_pair(
+    capacity: int = _CAPACITY_BYTES,
+) -> tuple[MemoryTransport, MemoryTransport]:
+    """Return two connected ends; each direction holds *capacity* bytes."""
+    there, back = _Pipe(capacity), _Pipe(capacity)
+    return MemoryTransport(there, back), MemoryTransport(back, there)
+
+
+class MemoryListener(Listener):
+    """A listener inside one process; peers come through its `connect`."""
+
+    address = "memory:"
+
+    def __init__(self) -> None:
+        self._send, self._receive = trio.open_memory_channel[MemoryTransport](64)
+
+    def __repr__(self) -> str:
+        return f"<MemoryListener: {self._receive.statistics().current_buffer_used} waiting>"
+
+    async def connect(self) -> MemoryTransport:
+        """Return the far end of a new connection to this listener."""
+        ours, theirs = memory_transport_pair()
+        await self._send.send(theirs)
+        return ours
+
+    async def accept(self) -> MemoryTransport:
+        return await self._receive.receive()
+
+    async def aclose(self) -> None:
+        self._send.close()
+        await self._receive.aclose()

@@ -1,0 +1,300 @@
+"""Values to bytes and back: msgpack, an extension table, and large parts left uncopied.
+
+A frame is one msgpack map. Its large parts are pulled out to the front, under the key
+``segments``, and the body refers to them by number: the sender passes them to the kernel where
+they lie, and the receiver finds them without unpacking anything::
+
+    {"segments": [<bin>, <bin>], "return": <ext 13: 0>, "cid": "1f"}
+"""
+
+from __future__ import annotations
+
+import gc
+import struct
+from collections.abc import Callable
+from typing import Any, Union
+
+import msgpack
+
+from ..errors import ActorsysError, EncodeError, LimitExceeded, RemoteProtocolError
+from ..limits import DEFAULT_LIMITS, Limits
+from . import extensions
+from .typetable import TYPES, TypeTable
+
+Buffer = Union[bytes, bytearray, memoryview]
+EncodedFrame = list[Buffer]
+"""The parts of one frame, in order, its length in front. Most frames have one part."""
+
+HEADER_BYTES = 4
+_PACKER_BUFFER_BYTES = 4096  # msgpack takes 256 KiB by default, for each link
+_FIXMAP = 0x80
+_FIXMAP_MAX = 15
+_SEGMENTS_KEY = b"\xa8segments"
+_NOT_CONTAINERS = bytes([*range(0x80), *range(0xA0, 0xDC), *range(0xE0, 0x100)])
+"""Every byte that cannot open an array or a map: deleting them leaves an upper bound of the
+nesting."""
+
+Encode = Callable[[Any], bytes]
+Decode = Callable[[bytes], Any]
+
+
+class Codec:
+    """Encodes and decodes the frames of one link. Not for use from two threads at once."""
+
+    def __init__(self, limits: Limits = DEFAULT_LIMITS, types: TypeTable = TYPES) -> None:
+        self._limits = limits
+        self._types = types
+        self._encoders: dict[type, tuple[int, Encode]] = {}
+        self._by_code: dict[int, Encode] = {}
+        self._decoders: dict[int, Decode] = {}
+        self._packers: list[msgpack.Packer] = []
+        self._packing_depth = 0
+        self._unpacking_depth = 0
+        self._outgoing: list[Buffer] = []
+        self._incoming: list[memoryview] = []
+        self._fault: str | None = None
+        extensions.install(self, types)
+
+    # --- the table -----------------------------------------------------------------------
+
+    def add_extension(self, code: int, cls: type | None, encode: Encode, decode: Decode) -> None:
+        """Let *cls* travel as extension *code*. With no *cls* only the code is known."""
+        if code in self._decoders:
+            raise ValueError(f"extension code {code} is taken")
+        self._decoders[code] = decode
+        self._by_code[code] = encode
+        if cls is not None:
+            self._encoders[cls] = (code, encode)
+
+    def pack_nested(self, value: Any) -> bytes:
+        """Pack a value inside an extension."""
+        depth = self._packing_depth
+        if depth > self._limits.max_typed_depth:
+            raise EncodeError(
+                f"tuples, sets and dataclasses are nested deeper than "
+                f"{self._limits.max_typed_depth} (limits.max_typed_depth)"
+            )
+        while len(self._packers) <= depth:
+            self._packers.append(self._new_packer())
+        self._packing_depth = depth + 1
+        try:
+            return self._packers[depth].pack(value)  # type: ignore[no-any-return]
+        finally:
+            self._packing_depth = depth
+
+    def unpack_nested(self, data: Buffer) -> Any:
+        """Unpack a value inside an extension."""
+        if self._unpacking_depth > self._limits.max_typed_depth:
+            raise RemoteProtocolError("extensions are nested too deeply")
+        self._unpacking_depth += 1
+        try:
+            return msgpack.unpackb(
+                data, raw=False, strict_map_key=False, ext_hook=self._decode_extension
+            )
+        finally:
+            self._unpacking_depth -= 1
+
+    def is_large(self, size: int) -> bool:
+        """Tell whether *size* bytes travel outside the body."""
+        return size >= self._limits.segment_bytes
+
+    def add_segment(self, data: Buffer) -> int:
+        """Put *data* in front of the frame being encoded; return its number."""
+        self._outgoing.append(data)
+        return len(self._outgoing) - 1
+
+    def take_segment(self, number: int) -> memoryview:
+        """Return a large part of the frame being decoded: writable, and not a copy."""
+        if not (isinstance(number, int) and 0 <= number < len(self._incoming)):
+            raise RemoteProtocolError(f"the frame has no segment {number!r}")
+        return self._incoming[number]
+
+    def undecodable(self, reason: str) -> extensions.Undecodable:
+        """Mark the frame being decoded as one that cannot be delivered."""
+        self._fault = self._fault or reason
+        return extensions.Undecodable(reason)
+
+    # --- encoding ------------------------------------------------------------------------
+
+    def encode(self, message: dict[str, Any], max_bytes: int) -> EncodedFrame:
+        """Return *message*, a map of at most 14 keys, as the parts of one frame.
+
+        Raises:
+          EncodeError: a value cannot travel. It names the type, not the place.
+          LimitExceeded: the frame would be larger than *max_bytes*.
+        """
+        outgoing = self._outgoing
+        if outgoing:
+            outgoing.clear()
+        try:
+            body = self.pack_nested(message)
+        except ActorsysError:
+            raise
+        except (TypeError, ValueError, OverflowError, BufferError, RecursionError) as error:
+            raise EncodeError(str(error)) from error
+        self._check_depth_to_send(message, body)
+        if outgoing:
+            return _with_segments(body, outgoing.copy(), max_bytes)
+        _check_size(len(body), max_bytes)
+        return [len(body).to_bytes(HEADER_BYTES, "little") + body]
+
+    def wrap_large(self, value: Any) -> Any:
+        """Mark *value*, if it is a large ``bytes``, to travel outside the body."""
+        if type(value) is bytes and len(value) >= self._limits.segment_bytes:
+            return extensions.Segment(value)
+        return value
+
+    def _new_packer(self) -> msgpack.Packer:
+        return msgpack.Packer(
+            strict_types=True, default=self._encode_extension, buf_size=_PACKER_BUFFER_BYTES
+        )
+
+    def _encode_extension(self, value: Any) -> msgpack.ExtType:
+        known = self._encoders.get(type(value))
+        if known is not None:
+            return msgpack.ExtType(known[0], known[1](value))
+        code = extensions.registered_code(self._types, value) or extensions.numpy_code(value)
+        if code is None:
+            raise EncodeError(_cannot_travel(value))
+        return msgpack.ExtType(code, self._by_code[code](value))
+
+    def _check_depth_to_send(self, message: Any, body: bytes) -> None:
+        limit = self._limits.max_depth
+        if _may_be_deeper(body, limit) and _is_deeper(message, limit):
+            raise EncodeError(f"the value is nested deeper than {limit} (limits.max_depth)")
+
+    # --- decoding ------------------------------------------------------------------------
+
+    def decode(self, frame: Buffer) -> tuple[dict[Any, Any], str | None]:
+        """Return the map in *frame*, and why it cannot be delivered, or None.
+
+        Raises:
+          RemoteProtocolError: the bytes are not one well-formed map within the limits.
+        """
+        self._fault = None
+        try:
+            if len(frame) >= self._limits.segment_bytes:
+                frame = self._split_segments(frame)
+            message = self.unpack_nested(frame)
+            too_deep = _may_be_deeper(frame, self._limits.max_depth) and _is_deeper(
+                message, self._limits.max_depth
+            )
+        except RemoteProtocolError:
+            raise
+        except Exception as error:
+            # Whatever the parser and the decoders make of hostile bytes, it is the peer's fault.
+            raise RemoteProtocolError(f"malformed frame: {type(error).__name__}") from error
+        finally:
+            self._incoming.clear()
+        if type(message) is not dict:
+            raise RemoteProtocolError(f"a frame holds one map, not {type(message).__name__}")
+        if too_deep:
+            raise RemoteProtocolError(f"nested deeper than {self._limits.max_depth}")
+        return message, self._fault
+
+    def _decode_extension(self, code: int, data: bytes) -> Any:
+        decode = self._decoders.get(code)
+        if decode is None:
+            return self.undecodable(f"extension {code} is not known in the receiving process")
+        try:
+            return decode(data)
+        except (TypeError, ValueError, LookupError, OverflowError, struct.error) as error:
+            # The frame is sound, only this value is not: that fails its call, not the link.
+            return self.undecodable(f"extension {code}: {type(error).__name__}: {error}")
+
+    def _split_segments(self, frame: Buffer) -> Buffer:
+        """Set the segments of *frame* aside and return the rest as a map of its own."""
+        view = memoryview(frame)
+        first = view[0]
+        prefix = 1 + len(_SEGMENTS_KEY)
+        if not _FIXMAP < first <= _FIXMAP | _FIXMAP_MAX or view[1:prefix] != _SEGMENTS_KEY:
+            return frame
+        count, position = _read_array_header(view, prefix)
+        for _ in range(count):
+            start, end = _read_bin_header(view, position)
+            self._incoming.append(view[start:end])
+            position = end
+        return bytes([first - 1]) + view[position:]
+
+
+def _cannot_travel(value: Any) -> str:
+    cls = type(value)
+    if isinstance(value, (str, bytes, int, float, list, dict, tuple, set)):
+        hint = f"convert it to a plain {_plain_base(cls)}"
+    else:
+        hint = "make it a dataclass and call register_type on it, or pass plain values"
+    return f"a value of type {cls.__module__}.{cls.__qualname__} cannot travel; {hint}"
+
+
+def _plain_base(cls: type) -> str:
+    plain = (str, bytes, int, float, list, dict, tuple, set)
+    return next(base.__name__ for base in plain if issubclass(cls, base))
+
+
+def _check_size(size: int, max_bytes: int) -> None:
+    if size > max_bytes:
+        raise LimitExceeded(
+            f"the message has {size:,} bytes, the limit is {max_bytes:,} "
+            f"(limits.max_message_bytes); pass large data as a buffer"
+        )
+
+
+def _with_segments(body: bytes, segments: list[Buffer], max_bytes: int) -> EncodedFrame:
+    """Return the parts of a frame whose *segments* stand in front of the rest of *body*."""
+    parts: EncodedFrame = []
+    head = bytes([body[0] + 1]) + _SEGMENTS_KEY + _array_header(len(segments))
+    for segment in segments:
+        parts += [head + _bin_header(len(segment)), segment]
+        head = b""
+    parts.append(body[1:])
+    size = sum(map(len, parts))
+    _check_size(size, max_bytes)
+    parts[0] = size.to_bytes(HEADER_BYTES, "little") + parts[0]
+    return parts
+
+
+def _array_header(count: int) -> bytes:
+    return b"\xdd" + count.to_bytes(4, "big")
+
+
+def _bin_header(size: int) -> bytes:
+    return b"\xc6" + size.to_bytes(4, "big")
+
+
+def _read_array_header(view: memoryview, position: int) -> tuple[int, int]:
+    code = view[position]
+    if code & 0xF0 == 0x90:
+        return code & 0x0F, position + 1
+    width = {0xDC: 2, 0xDD: 4}[code]
+    end = position + 1 + width
+    return int.from_bytes(view[position + 1 : end], "big"), end
+
+
+def _read_bin_header(view: memoryview, position: int) -> tuple[int, int]:
+    """Return where the bytes of the ``bin`` at *position* start and end."""
+    width = {0xC4: 1, 0xC5: 2, 0xC6: 4}[view[position]]
+    start = position + 1 + width
+    end = start + int.from_bytes(view[position + 1 : start], "big")
+    if end > len(view):
+        raise RemoteProtocolError("a segment is longer than its frame")
+    return start, end
+
+
+def _may_be_deeper(body: Buffer, limit: int) -> bool:
+    """Tell whether *body* has enough bytes that could open a container; never wrong with no."""
+    if len(body) <= limit:
+        return False
+    return len(bytes(body).translate(None, _NOT_CONTAINERS)) > limit
+
+
+def _is_deeper(value: Any, limit: int) -> bool:
+    """Tell whether containers in *value* nest deeper than *limit*, level by level in C."""
+    level = [value]
+    for _ in range(limit + 1):
+        level = [item for item in gc.get_referents(*level) if type(item) in _CONTAINERS]
+        if not level:
+            return False
+    return True
+
+
+_CONTAINERS = frozenset([list, dict, tuple, set, frozenset])
