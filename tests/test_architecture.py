@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -131,10 +133,8 @@ def test_every_module_says_what_it_is(path: Path) -> None:
 
 
 def test_numpy_and_cupy_are_imported_only_when_used() -> None:
-    import subprocess
-    import sys
-
-    code = "import sys, actorsys; print([m for m in ('numpy', 'cupy', 'asyncio') if m in sys.modules])"
+    heavy = ("numpy", "cupy", "asyncio")
+    code = f"import sys, actorsys; print([m for m in {heavy} if m in sys.modules])"
     result = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=PACKAGE.parent
     )

@@ -49,7 +49,7 @@ class OutgoingCall:
 
     __slots__ = (
         "_changed",
-                "_end_position",
+        "_end_position",
         "_kind",
         "_name",
         "_start_position",
@@ -236,7 +236,7 @@ class IncomingCall:
     """A call that a peer made. Owned by the task that runs it."""
 
     __slots__ = (
-                "_functype_sent",
+        "_functype_sent",
         "_state",
         "cancel_reason",
         "canceller",

@@ -322,7 +322,7 @@ class Channel:
             else:
                 data = await self._transport.receive_some(self.limits.receive_chunk_bytes)
                 count = len(data)
-                frames.feed(data)
+                frames.feed(bytes(data))
             if not count:
                 return
             self._dispatch_frames()

@@ -111,11 +111,11 @@ def qualify(fn: Callable[..., Any] | str) -> tuple[str, str]:
         if not colon:
             raise LocalProtocolError(f"name a function as 'module:name', not {fn!r}")
         return ns, func
-    ns, func = getattr(fn, "__module__", None), getattr(fn, "__qualname__", None)
-    if not (callable(fn) and isinstance(ns, str) and isinstance(func, str)):
+    module, name = getattr(fn, "__module__", None), getattr(fn, "__qualname__", None)
+    if not (callable(fn) and isinstance(module, str) and isinstance(name, str)):
         raise LocalProtocolError(f"{fn!r} is not a function")
-    if not func.isidentifier():
+    if not name.isidentifier():
         raise NotExposed(
-            f"{func!r} is not defined at the top of a module; only such functions can be called"
+            f"{name!r} is not defined at the top of a module; only such functions can be called"
         )
-    return canonical_module(ns), func
+    return canonical_module(module), name

@@ -61,7 +61,7 @@ async def _exchange(
         data = await transport.receive_some(limits.handshake_bytes)
         if not data:
             raise HandshakeError("the peer closed the link during the handshake")
-        outgoing = handshake.receive(data)
+        outgoing = handshake.receive(bytes(data))
 
 
 def _say_why(transport: Transport, error: HandshakeError) -> None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import builtins
 import contextlib
-import functools
 import traceback
 from collections.abc import Callable
 from typing import Any
@@ -167,7 +166,7 @@ class _Unpacker:
 
     def unpack(self, fields: dict[Any, Any], depth: int) -> BaseException:
         self._nodes_left -= 1
-        error = self._build(fields, depth)
+        error: BaseException = self._build(fields, depth)
         if isinstance(error, RemoteActorError):
             self._describe(error, fields)
         error.__cause__ = self._relative(fields.get("cause"), depth)
@@ -248,7 +247,7 @@ def _instantiate(
     try:
         error = cls.__new__(cls, *args)
         if base.__module__ == "builtins":
-            base.__init__(error, *args)
+            base.__init__(error, *args)  # type: ignore[misc]
     except Exception:
         # The args of this class mean something that these values do not fit.
         error = cls.__new__(cls)
@@ -256,12 +255,17 @@ def _instantiate(
     return error
 
 
-@functools.lru_cache(maxsize=512)
+_imitations: dict[type, type[RemoteActorError]] = {}
+"""A cache: a class made once is the same class each time."""
+
+
 def _imitation(base: type[BaseException]) -> type[RemoteActorError]:
     """Return the class that is both a `RemoteActorError` and a *base*."""
-    bases = (RemoteActorError,) if base is RemoteActorError else (RemoteActorError, base)
-    body = {"__module__": "actorsys", "__init__": lambda self, *args, **kwargs: None}
-    return type(f"RemoteActorError[{base.__name__}]", bases, body)
+    if base not in _imitations:
+        bases = (RemoteActorError,) if base is RemoteActorError else (RemoteActorError, base)
+        body = {"__module__": "actorsys", "__init__": lambda self, *args, **kwargs: None}
+        _imitations[base] = type(f"RemoteActorError[{base.__name__}]", bases, body)
+    return _imitations[base]
 
 
 def _class_for(type_str: str, is_group: bool) -> type[RemoteActorError]:

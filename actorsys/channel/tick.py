@@ -40,12 +40,14 @@ class TickFlusher(trio.abc.Instrument):
                 item.flush()
 
 
-_flusher: trio.lowlevel.RunVar[TickFlusher] = trio.lowlevel.RunVar("actorsys_flusher")
+_flusher: trio.lowlevel.RunVar[TickFlusher | None] = trio.lowlevel.RunVar(
+    "actorsys_flusher", default=None
+)
 
 
 def acquire_flusher() -> TickFlusher:
     """Return the flusher of this trio run; pair it with `release_flusher`."""
-    flusher = _flusher.get(None)
+    flusher = _flusher.get()
     if flusher is None:
         flusher = TickFlusher()
         _flusher.set(flusher)

@@ -66,6 +66,6 @@ async def _stop_on_sigterm(actor: Actor) -> None:
 def _on_stop(actor: Actor, channel: Channel, kwargs: dict[str, Any]) -> None:
     """Answer the runtime call ``stop``, which only the parent can make."""
     grace = kwargs.get("grace")
-    if type(grace) not in (int, float):
+    if not isinstance(grace, (int, float)) or not grace >= 0:
         grace = actor.limits.stop_grace_seconds
-    actor.request_stop(channel.session.peer_uid, max(0.0, float(grace)))
+    actor.request_stop(channel.session.peer_uid, grace)

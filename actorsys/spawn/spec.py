@@ -70,7 +70,7 @@ def module_names(modules: Iterable[str | types.ModuleType]) -> tuple[str, ...]:
     """
     if isinstance(modules, (str, types.ModuleType)):
         raise TypeError(f"modules is a list of modules or their names, not {modules!r}")
-    names = [getattr(module, "__name__", module) for module in modules]
+    names: list[Any] = [getattr(module, "__name__", module) for module in modules]
     for name in names:
         if not isinstance(name, str):
             raise TypeError(f"a module is named by a string or given as itself, not {name!r}")

@@ -29,7 +29,7 @@ from .messages import (
     Stop,
     parse_message,
 )
-from .states import CallState, caller_step, callee_step
+from .states import CallState, callee_step, caller_step
 from .typetable import TYPES, TypeTable, canonical_module, register_error, register_type
 
 __all__ = [

@@ -176,7 +176,7 @@ def _unregistered(tag: object) -> str:
 
 def _restore_dataclass(codec: Codec, cls: type, fields: dict[str, Any]) -> Any:
     """Build an instance from its fields without running any code of the class."""
-    value = object.__new__(cls)
+    value: Any = object.__new__(cls)
     for field in dataclasses.fields(cls):
         if field.name in fields:
             content = fields[field.name]

@@ -123,6 +123,5 @@ class FrameReader:
         if not length:
             return RemoteProtocolError("the peer sent an empty frame")
         return LimitExceeded(
-            f"the peer announced a frame of {length:,} bytes, the limit is "
-            f"{self.max_frame_bytes:,}"
+            f"the peer announced a frame of {length:,} bytes, the limit is {self.max_frame_bytes:,}"
         )
