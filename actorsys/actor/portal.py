@@ -29,6 +29,10 @@ class Peer(Protocol):
     @property
     def is_alive(self) -> bool: ...
 
+    @property
+    def open_channel(self) -> Channel | None:
+        """The open link to it, or None."""
+
     async def channel(self) -> Channel:
         """Return the open link to it, or raise why there is none."""
 
@@ -169,7 +173,7 @@ class Portal:
         self, kind: Kind, fn: Callee, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> OutgoingCall:
         name = qualify(fn)
-        channel = await self._peer.channel()
+        channel = self._peer.open_channel or await self._peer.channel()
         return await channel.start_call(kind, name, args, kwargs, _extras())
 
 

@@ -14,15 +14,16 @@ from ..channel import IncomingCall, Target
 from ..channel.remote_errors import pack_cancelled
 from ..wire import Call, Kind
 from .context import CalleeContext
-from .current import current_actor, trace_context
+from .current import trace_context
+from .runtime import Actor
 
 
-async def run_call(call: IncomingCall, message: Call, target: Target) -> None:
-    """Run the function of *call*; whatever becomes of it, the caller is told exactly once."""
+async def run_call(actor: Actor, call: IncomingCall, message: Call, target: Target) -> None:
+    """Run the function of *call* in *actor*; whatever becomes of it, its caller is told once."""
     channel = call.channel
     if message.trace is not None:
         trace_context.set(message.trace)
-    stop = current_actor().stop_request
+    stop = actor.stop_request
     if stop is not None:
         call.cancel(stop.canceller, "the actor is being stopped")
     try:
@@ -40,7 +41,7 @@ async def run_call(call: IncomingCall, message: Call, target: Target) -> None:
         # Not even SystemExit ends the actor: it is the caller's function that wanted to leave.
         call.send_error(channel.pack_error(error))
     finally:
-        channel.forget(call.cid)
+        channel.table.forget(call.cid)
 
 
 async def _run_function(call: IncomingCall, message: Call, target: Target) -> None:

@@ -31,8 +31,10 @@ from ..wire import (
     callee_step,
     caller_step,
 )
+from ..wire.messages import functype_frame
 from .flow import Flow
 from .remote_errors import unpack_error
+from .waiters import Waiters
 
 if TYPE_CHECKING:
     from .channel import Channel
@@ -76,7 +78,7 @@ class OutgoingCall:
         self._kind = kind
         self._name = name
         self._state = CallState.ASKED
-        self._changed = trio.lowlevel.ParkingLot()
+        self._changed = Waiters()
         self._start_position = channel.outbox.enqueued
         self._end_position = 0
 
@@ -103,7 +105,7 @@ class OutgoingCall:
         """
         try:
             while not self.has_ended:
-                await self._changed.park()
+                await self._changed.wait()
         except BaseException as reason:
             await self.abandon(reason)
             raise
@@ -117,7 +119,7 @@ class OutgoingCall:
         """Wait for a context's handshake value, or a stream's acceptance, and return it."""
         try:
             while self._state in (CallState.ASKED, CallState.GREETING):
-                await self._changed.park()
+                await self._changed.wait()
         except BaseException as reason:
             await self.abandon(reason)
             self.forget()
@@ -130,7 +132,7 @@ class OutgoingCall:
     async def wait_ended(self) -> None:
         """Wait for the end of the call, whatever it is; raises nothing of it."""
         while not self.has_ended:
-            await self._changed.park()
+            await self._changed.wait()
 
     async def abandon(self, reason: BaseException) -> None:
         """Cancel the far side and wait, briefly, until it has cleaned up.
@@ -157,7 +159,7 @@ class OutgoingCall:
 
     def forget(self) -> None:
         """Give up the cid; what still comes for it is dropped."""
-        self.channel.forget(self.cid)
+        self.channel.table.forget(self.cid)
 
     async def wait_written(self) -> None:
         """Wait until the memory that the arguments lie in is ours again."""
@@ -183,7 +185,7 @@ class OutgoingCall:
             self.end(None, unpack_error(message.error, self.channel.limits))
         elif type(message) is Started:
             self.first = message.value
-            self._changed.unpark_all()
+            self._changed.wake()
         else:
             self._on_stream_message(message)
 
@@ -196,14 +198,14 @@ class OutgoingCall:
             self.end(None, error)
         elif kind != "asyncfunc":
             self.flow = Flow(self.channel, self.cid)
-            self._changed.unpark_all()
+            self._changed.wake()
 
     def _on_stream_message(self, message: Message) -> None:
         assert self.flow is not None
         if type(message) is Item:
             self.flow.on_item(message)
         elif type(message) is Credit:
-            self.flow.on_credit(message.size)
+            self.flow.on_credit(message.granted)
         elif self._state is CallState.ENDED:
             self.end(None, None)
         else:
@@ -221,7 +223,7 @@ class OutgoingCall:
             self.on_error.cancel()
         if self.flow is not None:
             self.flow.finish(error)
-        self._changed.unpark_all()
+        self._changed.wake()
 
     def _is_being_told(self) -> bool:
         """Tell whether somebody waits in here, and will have the error raised to them."""
@@ -285,7 +287,7 @@ class IncomingCall:
         elif type(message) is Item:
             flow.on_item(message)
         elif type(message) is Credit:
-            flow.on_credit(message.size)
+            flow.on_credit(message.granted)
         elif type(message) is Stop:
             flow.on_stop()
             if self.kind == "asyncgen":
@@ -298,11 +300,12 @@ class IncomingCall:
 
     # --- what the running task does ------------------------------------------------------
 
-    def send_functype(self) -> None:
-        """Tell the caller the kind of its callee; the first answer."""
+    def send_functype(self, *, more: bool = False) -> None:
+        """Tell the caller the kind of its callee, the first answer; *more* as in `Outbox.put`."""
         if not self._functype_sent:
             self._functype_sent = True
-            self._send({"functype": self.kind, "cid": self.cid})
+            if self.channel.is_open:
+                self.channel.outbox.put(functype_frame(self.kind, self.cid), more=more)
 
     def send_started(self, value: Any) -> None:
         """Send the handshake value of a context."""
@@ -319,7 +322,7 @@ class IncomingCall:
         frame = channel.encode({"return": channel.codec.wrap_large(value), "cid": self.cid})
         if channel.outbox.is_full:
             await channel.outbox.wait_room()
-        self.send_functype()
+        self.send_functype(more=True)
         self._end()
         if channel.is_open:
             channel.outbox.put(frame)
@@ -346,4 +349,3 @@ class IncomingCall:
         self.has_ended = True
         if self.flow is not None:
             self.flow.finish(None)
-        self.channel.forget(self.cid)

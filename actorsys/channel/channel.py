@@ -1,54 +1,37 @@
-"""One link: its reader, its calls in both directions, its end.
+"""One link: its reader, what it sends, its end.
 
-One task reads and hands each message to the call that it belongs to; it never waits for user
-code, so cancellations and results overtake a stuck stream. Whatever is to be written goes through
-the outbox.
+One task at a time reads. It never waits for user code, so cancellations and results overtake a
+stuck stream. Whatever is to be written goes through the outbox.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Union
+from typing import Any
 
 import trio
 
 from ..errors import (
-    ActorsysError,
     ActorUnavailable,
     ChannelBroken,
     ChannelClosed,
     EncodeError,
     LimitExceeded,
-    NotExposed,
     ProtocolError,
-    RemoteProtocolError,
+    Uid,
 )
 from ..limits import Limits
 from ..transport import Transport
-from ..wire import (
-    Call,
-    Codec,
-    EncodedFrame,
-    ErrorReply,
-    FrameReader,
-    Kind,
-    Message,
-    Session,
-    parse_message,
-)
-from ..wire.states import CALLEE_START
-from .call import IncomingCall, OutgoingCall
-from .exposure import Exposure, Target
+from ..wire import Codec, EncodedFrame, FrameReader, Kind, Session, parse_message
+from ..wire.codec import HEADER_BYTES
+from .call import OutgoingCall
+from .call_table import CallTable
+from .dispatch import RUNTIME_NS, Dispatcher, Job, Service
 from .outbox import Outbox
-from .remote_errors import pack_error, unpack_error
+from .remote_errors import pack_error
 from .tick import acquire_flusher, release_flusher
 
-RUNTIME_NS = "self"
-"""The namespace of the runtime's own functions, a fixed table."""
-
-RuntimeFunction = Callable[["Channel", dict[str, Any]], Any]
-RunCall = Callable[[IncomingCall, Call, Target], Awaitable[None]]
 MakeError = Callable[[bool], Exception]
 """Makes the error of a call on a lost link, given whether the call may have run."""
 
@@ -62,15 +45,6 @@ class ChannelStatistics:
     calls_in_flight: int
     bytes_sent: int
     bytes_queued: int
-
-
-@dataclass(frozen=True, slots=True)
-class Service:
-    """What a link offers its peer: functions, and somebody to run them."""
-
-    exposure: Exposure
-    run_call: RunCall
-    runtime_functions: Mapping[str, RuntimeFunction]
 
 
 class Channel:
@@ -96,21 +70,17 @@ class Channel:
         self._flusher = acquire_flusher()
         self.outbox = Outbox(transport, self._flusher, limits)
         self._transport = transport
-        self._service = service
+        self._run_call = service.run_call
         self._frames = FrameReader(limits.max_message_bytes, limits.segment_bytes)
         self._leftover = leftover
-        self._calls: dict[str, Union[OutgoingCall, IncomingCall]] = {}
-        self._next_cid = 1 if session.is_client else 2
-        self._last_peer_cid = 0 if session.is_client else -1
+        self.table = CallTable(is_client=session.is_client)
+        self._dispatcher = Dispatcher(self, service)
         self._make_error: MakeError | None = None
         self._tasks: trio.Nursery | None = None
-        self._calls_received = 0
-        self._incoming = 0
-        self._idle = trio.lowlevel.ParkingLot()
 
     def __repr__(self) -> str:
         state = "open" if self.is_open else "lost"
-        return f"<Channel to {self.session.peer_uid[0]!r}: {state}, {len(self._calls)} calls>"
+        return f"<Channel to {self.session.peer_uid[0]!r}: {state}, {len(self.table.calls)} calls>"
 
     @property
     def is_open(self) -> bool:
@@ -120,9 +90,9 @@ class Channel:
     def statistics(self) -> ChannelStatistics:
         """Return the counts of this link."""
         return ChannelStatistics(
-            calls_made=self._next_cid // 2,
-            calls_received=self._calls_received,
-            calls_in_flight=len(self._calls),
+            calls_made=self.table.made_count,
+            calls_received=self.table.received_count,
+            calls_in_flight=len(self.table.calls),
             bytes_sent=self.outbox.written,
             bytes_queued=self.outbox.size,
         )
@@ -138,19 +108,13 @@ class Channel:
             async with trio.open_nursery() as tasks:
                 self._tasks = tasks
                 tasks.start_soon(self.outbox.run)
-                self._lose(await self._read_until_lost())
-                tasks.cancel_scope.cancel()
+                tasks.start_soon(self._read_or_run)
         finally:
             self._lose(ChannelClosed("this link was closed"))
             self.outbox.close()
             release_flusher(self._flusher)
             with trio.CancelScope(shield=True):
                 await trio.aclose_forcefully(self._transport)
-
-    async def wait_idle(self) -> None:
-        """Wait until no call of the peer is running."""
-        while self._incoming:
-            await self._idle.park()
 
     async def wait_flushed(self) -> None:
         """Wait until everything that was queued so far is with the kernel."""
@@ -162,18 +126,16 @@ class Channel:
         Calls made later fail at once with the same error.
         """
         self._make_error = make_error
-        calls = [call for call in self._calls.values() if isinstance(call, OutgoingCall)]
         awaited = 0
-        for call in calls:
+        for call in self.table.outgoing():
             awaited += call.is_awaited
             call.end(None, make_error(call.may_have_run))
         return awaited
 
-    def cancel_incoming(self, canceller: tuple[str, str], reason: str) -> None:
+    def cancel_incoming(self, canceller: Uid, reason: str) -> None:
         """Cancel every call of the peer."""
-        for call in list(self._calls.values()):
-            if isinstance(call, IncomingCall):
-                call.cancel(canceller, reason)
+        for call in self.table.incoming():
+            call.cancel(canceller, reason)
 
     def _lose(self, reason: Exception) -> None:
         if self.reason is None:
@@ -206,7 +168,7 @@ class Channel:
     def send_runtime_call(self, func: str, kwargs: dict[str, Any]) -> None:
         """Call a function of the peer's runtime; the answer is not awaited."""
         if self.is_open:
-            self.send({"cmd": [RUNTIME_NS, func, kwargs, self._own_uid, self._take_cid()]})
+            self.send({"cmd": [RUNTIME_NS, func, kwargs, self._own_uid, self.table.take_cid()]})
 
     async def start_call(
         self,
@@ -227,7 +189,7 @@ class Channel:
         if not self.is_open:
             raise self._unavailable()
         wrap = self.codec.wrap_large
-        cid = self._take_cid()
+        cid = self.table.take_cid()
         packed = {key: wrap(value) for key, value in kwargs.items()} if kwargs else kwargs
         message: dict[str, Any] = {"cmd": [*name, packed, self._own_uid, cid]}
         if args:
@@ -239,19 +201,12 @@ class Channel:
         except EncodeError as error:
             raise self._name_argument(name, args, kwargs, error) from error.__cause__
         call = OutgoingCall(self, cid, kind, name)
-        self._calls[cid] = call
+        self.table.add(call)
         self.outbox.put(frame)
         if len(frame) > 1:
             call.sent()
             await self._give_back_memory(call)
         return call
-
-    def forget(self, cid: str) -> None:
-        """Drop what may still come for *cid*."""
-        if isinstance(self._calls.pop(cid, None), IncomingCall):
-            self._incoming -= 1
-            if not self._incoming:
-                self._idle.unpark_all()
 
     async def _give_back_memory(self, call: OutgoingCall) -> None:
         try:
@@ -264,11 +219,6 @@ class Channel:
     @property
     def _own_uid(self) -> list[str]:
         return list(self.session.own_uid)
-
-    def _take_cid(self) -> str:
-        number = self._next_cid
-        self._next_cid = number + 2
-        return f"{number:x}"
 
     def _unavailable(self) -> Exception:
         if self._make_error is not None:
@@ -297,126 +247,87 @@ class Channel:
 
     # --- receiving -----------------------------------------------------------------------
 
-    async def _read_until_lost(self) -> Exception:
-        """Read and dispatch; return why there is nothing more to read."""
-        try:
-            await self._read()
-            return ChannelBroken("the peer closed the link")
-        except ProtocolError as error:
-            self._tell_peer(error)
-            return error
-        except trio.BrokenResourceError as error:
-            return ChannelBroken(f"the link broke: {error}")
-        except trio.ClosedResourceError:
-            return ChannelClosed("this link was closed")
+    async def _read_or_run(self) -> None:
+        """Read until a call is the last thing that was read; then run it right here.
 
-    async def _read(self) -> None:
-        frames = self._frames
-        frames.feed(self._leftover)
-        self._dispatch_frames()
+        Another task goes on reading. So a call is run by the task that read it, one pass of the
+        scheduler earlier than a new task could.
+        """
+        tasks = self._tasks
+        assert tasks is not None
+        job = await self._read_until_job_or_loss()
+        if job is None:
+            tasks.cancel_scope.cancel()
+        else:
+            tasks.start_soon(self._read_or_run)
+            await self._run_call(*job)
+
+    async def _read_until_job_or_loss(self) -> Job | None:
+        """Return a call to run, or None when the link is lost; the reason is noted then."""
+        try:
+            job = await self._read_until_job()
+            if job is not None:
+                return job
+            self._lose(ChannelBroken("the peer closed the link"))
+        except ProtocolError as error:
+            self._lose(error)
+            self._tell_peer(error)
+        except trio.BrokenResourceError as error:
+            self._lose(ChannelBroken(f"the link broke: {error}"))
+        except trio.ClosedResourceError:
+            self._lose(ChannelClosed("this link was closed"))
+        return None
+
+    async def _read_until_job(self) -> Job | None:
+        """Read and dispatch until a call is to be run; return None at the end of the stream."""
+        frames, transport = self._frames, self._transport
+        chunk_bytes = self.limits.receive_chunk_bytes
+        if self._leftover:
+            frames.feed(self._leftover)
+            self._leftover = b""
+            job = self._dispatch_frames()
+            if job is not None:
+                return job
         while True:
             memory = frames.large_rest()
-            if memory is not None:
-                count = await self._transport.receive_into(memory)
-                frames.fill(count)
-            else:
-                data = await self._transport.receive_some(self.limits.receive_chunk_bytes)
+            if memory is None:
+                data = await transport.receive_some(chunk_bytes)
                 count = len(data)
-                frames.feed(bytes(data))
+                frames.feed(data)  # type: ignore[arg-type]
+            else:
+                count = await transport.receive_into(memory)
+                frames.fill(count)
             if not count:
-                return
-            self._dispatch_frames()
+                return None
+            job = self._dispatch_frames()
+            if job is not None:
+                return job
 
-    def _dispatch_frames(self) -> None:
-        decode, calls = self.codec.decode, self._calls
-        for frame in self._frames:
-            raw, fault = decode(frame)
-            message = parse_message(raw, fault, len(frame) + 4)
-            if type(message) is Call:
-                self._on_call(message)
-                continue
-            call = calls.get(message.cid)
-            if call is not None:
-                call.on_message(message)
-            else:
-                self._on_stray(message)
-
-    def _on_stray(self, message: Message) -> None:
-        """Drop a message of a call that has ended; refuse one of a call that never was.
-
-        Raises:
-          RemoteProtocolError: the cid was never used, or the peer reports an error of the link.
-        """
-        if type(message) is ErrorReply and not message.cid:
-            raise RemoteProtocolError(f"the peer says: {unpack_error(message.error, self.limits)}")
-        number = _cid_number(message.cid)
-        if number % 2 == self._next_cid % 2:
-            known = number < self._next_cid
-        else:
-            known = number <= self._last_peer_cid
-        if not known:
-            raise RemoteProtocolError(f"{type(message).__name__} for a cid that was never used")
-
-    def _on_call(self, message: Call) -> None:
-        if message.uid != self.session.peer_uid:
-            raise RemoteProtocolError("a call under a uid that is not the authenticated one")
-        number = _cid_number(message.cid)
-        if number % 2 == self._next_cid % 2 or number <= self._last_peer_cid:
-            raise RemoteProtocolError("a cid was used twice, or belongs to the other side")
-        self._last_peer_cid = number
-        self._calls_received += 1
+    def _dispatch_frames(self) -> Job | None:
+        """Dispatch what has arrived whole; return the last call in it, start those before."""
+        decode, dispatch = self.codec.decode, self._dispatcher.dispatch
+        job: Job | None = None
         try:
-            if message.ns == RUNTIME_NS:
-                self._answer_runtime_call(message)
-            else:
-                self._accept_call(message)
-        except ActorsysError as error:
-            if isinstance(error, ProtocolError) and not isinstance(error, LimitExceeded):
-                raise
-            self._refuse_call(message.cid, error)
+            for frame in self._frames:
+                raw, fault = decode(frame)
+                following = dispatch(parse_message(raw, fault, len(frame) + HEADER_BYTES))
+                if following is not None:
+                    if job is not None:
+                        self._start(job)
+                    job = following
+        except BaseException:
+            if job is not None:
+                self._start(job)
+            raise
+        return job
 
-    def _accept_call(self, message: Call) -> None:
-        if message.fault is not None:
-            raise EncodeError(f"an argument of {message.ns}:{message.func}: {message.fault}")
-        if len(self._calls) >= self.limits.max_calls_per_link:
-            raise LimitExceeded(
-                f"{len(self._calls)} calls are in flight on this link "
-                f"(limits.max_calls_per_link); wait for some to end"
-            )
-        target = self._service.exposure.resolve(message.ns, message.func)
-        call = IncomingCall(self, message.cid, target.kind, CALLEE_START[target.kind])
-        if message.deadline is not None:
-            call.scope.deadline = (
-                trio.current_time() + message.deadline + self.limits.deadline_slack_seconds
-            )
-        self._calls[message.cid] = call
-        self._incoming += 1
+    def _start(self, job: Job) -> None:
         assert self._tasks is not None
-        self._tasks.start_soon(self._service.run_call, call, message, target)
-
-    def _answer_runtime_call(self, message: Call) -> None:
-        if message.func == "cancel":
-            self._cancel_call(message.kwargs)
-            value = None
-        else:
-            function = self._service.runtime_functions.get(message.func)
-            if function is None or message.fault is not None:
-                raise NotExposed(f"the runtime has no function {message.func!r}")
-            value = function(self, message.kwargs)
-        self.send({"functype": "asyncfunc", "cid": message.cid})
-        self.send({"return": value, "cid": message.cid})
-
-    def _cancel_call(self, kwargs: dict[str, Any]) -> None:
-        call = self._calls.get(str(kwargs.get("cid")))
-        if isinstance(call, IncomingCall):
-            call.cancel(self.session.peer_uid, "its caller cancelled it")
-
-    def _refuse_call(self, cid: str, error: Exception) -> None:
-        self.send({"error": self.pack_error(error), "cid": cid})
+        self._tasks.start_soon(self._run_call, *job)
 
     def _tell_peer(self, error: Exception) -> None:
         """Tell the peer why the link is about to be closed, if that can be done at once."""
-        if self.is_open:
+        if self.outbox.broken is None:
             self.send({"error": self.pack_error(error)})
             self.outbox.flush()
 
@@ -433,18 +344,3 @@ class Channel:
         except (EncodeError, LimitExceeded):
             return False
         return True
-
-
-def _cid_number(cid: str) -> int:
-    """Return the number that *cid* is.
-
-    Raises:
-      RemoteProtocolError: it is none, or not in its only spelling.
-    """
-    try:
-        number = int(cid, 16)
-    except ValueError:
-        number = -1
-    if f"{number:x}" != cid:
-        raise RemoteProtocolError("a cid is a number in lower-case hexadecimal")
-    return number

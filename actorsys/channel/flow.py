@@ -13,6 +13,7 @@ import trio
 
 from ..errors import ChannelBroken, ChannelClosed
 from ..wire import Item, ReceiveWindow, SendCredit
+from .waiters import Waiters
 
 if TYPE_CHECKING:
     from .channel import Channel
@@ -49,7 +50,7 @@ class Flow:
         self._failure: BaseException | None = None
         self.failure_told = False
         self._unpaused = 0
-        self._changed = trio.lowlevel.ParkingLot()
+        self._changed = Waiters()
 
     def __repr__(self) -> str:
         state = "stopped" if self._stopped or self._peer_stopped else "open"
@@ -103,7 +104,7 @@ class Flow:
                 raise ChannelClosed("this stream was closed here")
             if self._peer_stopped:
                 raise trio.EndOfChannel
-            await self._changed.park()
+            await self._changed.wait()
         value, size = self._items.popleft()
         self._consume(size)
         return value
@@ -116,7 +117,7 @@ class Flow:
         self._items.clear()
         if self._failure is None and self._channel.is_open:
             self._channel.send({"stop": True, "cid": self._cid})
-        self._changed.unpark_all()
+        self._changed.wake()
 
     # --- what the reader task does -------------------------------------------------------
 
@@ -126,18 +127,17 @@ class Flow:
             return
         self._window.receive(item.size)
         self._items.append((item.value, item.size))
-        if self._changed:
-            self._changed.unpark_all()
+        self._changed.wake()
 
     def on_credit(self, size: int) -> None:
         """Take a grant of the peer."""
         self._credit.grant(size)
-        self._changed.unpark_all()
+        self._changed.wake()
 
     def on_stop(self) -> None:
         """Take the peer's stop: what it sent before can still be received."""
         self._peer_stopped = True
-        self._changed.unpark_all()
+        self._changed.wake()
 
     def finish(self, failure: BaseException | None) -> None:
         """Take the end of the call; with a failure, unread items are gone."""
@@ -145,7 +145,7 @@ class Flow:
         if failure is not None:
             self._failure = failure
             self._items.clear()
-        self._changed.unpark_all()
+        self._changed.wake()
 
     # --- inside --------------------------------------------------------------------------
 
@@ -161,7 +161,7 @@ class Flow:
     async def _wait_sendable(self) -> None:
         self._unpaused = 0
         while self._credit.available <= 0:
-            await self._changed.park()
+            await self._changed.wait()
             self._check_sendable()
         await self._channel.outbox.wait_room()
 

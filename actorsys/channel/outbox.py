@@ -2,6 +2,11 @@
 
 Frames are queued whole and only this module touches the transport's sending side, so a cancelled
 caller never leaves half a frame behind.
+
+When to write is the trade between latency and system calls. The first frame of a scheduler tick is
+written at once, so that the peer works on it while this process is still busy with its own
+bookkeeping; the rest of the tick's frames leave in one write when the tick ends. If the tick before
+had several frames, this one is expected to have as well, and even the first one waits for the end.
 """
 
 from __future__ import annotations
@@ -15,6 +20,7 @@ from ..limits import Limits
 from ..transport import Transport
 from ..wire import EncodedFrame
 from .tick import TickFlusher
+from .waiters import Waiters
 
 _JOIN_BYTES = 16384  # parts below are joined: copying so little is cheaper than one more iovec
 
@@ -35,9 +41,11 @@ class Outbox:
         self._limits = limits
         self._parts: deque[bytes | bytearray | memoryview] = deque()
         self._is_queued = False
+        self._puts_in_tick = 0
+        self._was_busy = False
         self._is_stuck = False
-        self._stuck = trio.lowlevel.ParkingLot()
-        self._progress = trio.lowlevel.ParkingLot()
+        self._stuck = Waiters()
+        self._progress = Waiters()
 
     def __repr__(self) -> str:
         state = "broken" if self.broken else "stuck" if self._is_stuck else "open"
@@ -53,8 +61,10 @@ class Outbox:
         """Whether senders should `wait_room` first."""
         return self.enqueued - self.written > self._limits.outbox_high_water_bytes
 
-    def put(self, frame: EncodedFrame) -> None:
-        """Queue *frame*; it is written when this scheduler tick ends, or later.
+    def put(self, frame: EncodedFrame, *, more: bool = False) -> None:
+        """Queue *frame*; it is written at the latest when this scheduler tick ends.
+
+        With *more*, another one follows at once, and the two shall leave together.
 
         Raises:
           ChannelBroken, ChannelClosed: it cannot be written any more.
@@ -64,14 +74,24 @@ class Outbox:
         for part in frame:
             self._parts.append(part)
             self.enqueued += len(part)
-        if not (self._is_queued or self._is_stuck):
+        if not self._is_queued:
             self._is_queued = True
             self._flusher.queue(self)
+        if not more:
+            self._puts_in_tick += 1
+            if self._puts_in_tick == 1 and not self._was_busy:
+                self.flush()
+
+    def end_tick(self) -> None:
+        """Write what this tick has left; called by the flusher, between two passes."""
+        self._is_queued = False
+        self._was_busy = self._puts_in_tick > 1
+        self._puts_in_tick = 0
+        self.flush()
 
     def flush(self) -> None:
         """Write what the transport takes without waiting. Never raises, never blocks."""
-        self._is_queued = False
-        if self._is_stuck or self.broken is not None:
+        if self._is_stuck or self.broken is not None or not self._parts:
             return
         try:
             self._write_some()
@@ -79,19 +99,19 @@ class Outbox:
             self.fail(ChannelBroken(f"the link broke while writing: {error}"))
         if self._parts and self.broken is None:
             self._is_stuck = True
-            self._wake_soon(self._stuck)
-        self._wake_soon(self._progress)
+            self._stuck.wake_soon()
+        self._progress.wake_soon()
 
     async def run(self) -> None:
         """Write what `flush` had to leave; runs as long as the link does."""
         while True:
             while not self._is_stuck:
-                await self._stuck.park()
+                await self._stuck.wait()
             try:
                 while self._parts:
                     await self._transport.wait_send_all_might_not_block()
                     self._write_some()
-                    self._progress.unpark_all()
+                    self._progress.wake()
             except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
                 self.fail(ChannelBroken(f"the link broke while writing: {error}"))
             self._is_stuck = False
@@ -99,7 +119,7 @@ class Outbox:
     async def wait_room(self) -> None:
         """Wait until the peer has read enough for more to be queued."""
         while self.is_full and self.broken is None:
-            await self._progress.park()
+            await self._progress.wait()
 
     async def wait_written(self, position: int) -> None:
         """Wait until everything up to *position*, a value of ``enqueued``, is written.
@@ -108,7 +128,7 @@ class Outbox:
         """
         try:
             while self.written < position and self.broken is None:
-                await self._progress.park()
+                await self._progress.wait()
         except BaseException:
             self._parts = deque(bytes(part) for part in self._parts)
             raise
@@ -118,7 +138,7 @@ class Outbox:
         if self.broken is None:
             self.broken = error
             self._parts.clear()
-            self._wake_soon(self._progress)
+            self._progress.wake_soon()
 
     def close(self) -> None:
         """Refuse everything from now on, because we closed the link."""
@@ -128,7 +148,7 @@ class Outbox:
         """Write until everything is written or the transport takes no more."""
         parts = self._parts
         while parts:
-            batch = self._next_batch()
+            batch = [parts[0]] if len(parts) == 1 else self._next_batch()
             size = sum(map(len, batch))
             sent = self._transport.send_nowait(batch)
             self.written += sent
@@ -143,8 +163,6 @@ class Outbox:
     def _next_batch(self) -> list[bytes | bytearray | memoryview]:
         """Return the parts to write next; small neighbours are joined into one first."""
         parts = self._parts
-        if len(parts) == 1:
-            return [parts[0]]
         small: list[bytes | bytearray | memoryview] = []
         size = 0
         while parts and len(parts[0]) < _JOIN_BYTES and size < self._limits.receive_chunk_bytes:
@@ -165,8 +183,3 @@ class Outbox:
                 parts.appendleft(memoryview(first)[sent:])
                 return
             sent -= len(first)
-
-    def _wake_soon(self, tasks: trio.lowlevel.ParkingLot) -> None:
-        """Wake *tasks* from between two passes, where waking them now is too late for the next."""
-        if tasks:
-            trio.lowlevel.current_trio_token().run_sync_soon(tasks.unpark_all)

@@ -15,7 +15,7 @@ import trio
 class Flushable(Protocol):
     """What can be queued for the end of the tick."""
 
-    def flush(self) -> None:
+    def end_tick(self) -> None:
         """Write without waiting and without raising; runs outside any task."""
 
 
@@ -37,7 +37,7 @@ class TickFlusher(trio.abc.Instrument):
         if self._queued:
             queued, self._queued = self._queued, []
             for item in queued:
-                item.flush()
+                item.end_tick()
 
 
 _flusher: trio.lowlevel.RunVar[TickFlusher | None] = trio.lowlevel.RunVar(

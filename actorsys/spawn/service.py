@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import signal
 import types
 from typing import Any
@@ -9,8 +10,7 @@ from typing import Any
 import trio
 
 from ..actor import Actor, open_runtime, run_call
-from ..channel import Channel, Exposure, connect_channel
-from ..channel.channel import Service
+from ..channel import Channel, Exposure, Service, connect_channel
 from ..limits import Limits
 from ..transport import connect
 from ..wire import Credentials
@@ -27,7 +27,7 @@ async def serve(spec: ActorSpec, modules: list[types.ModuleType]) -> None:
     session, rest = await connect_channel(transport, Credentials(spec.uid, keys.get), limits)
     async with open_runtime(spec.uid, spec.parent_uid, limits, spec.transport) as actor:
         functions = {"stop": lambda channel, kwargs: _on_stop(actor, channel, kwargs)}
-        service = Service(Exposure(modules), run_call, functions)
+        service = Service(Exposure(modules), functools.partial(run_call, actor), functions)
         await _serve_link(actor, Channel(transport, session, service, limits, rest))
 
 
@@ -46,7 +46,7 @@ async def _end_calls(actor: Actor, channel: Channel) -> None:
     request = actor.stop_request
     assert request is not None
     channel.cancel_incoming(request.canceller, "the actor is being stopped")
-    await channel.wait_idle()
+    await channel.table.wait_idle()
     await channel.wait_flushed()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import secrets
 import signal
 from collections.abc import Awaitable, Callable, Mapping
@@ -11,8 +12,7 @@ import outcome
 import trio
 
 from ..actor import Actor, run_call
-from ..channel import Channel, Exposure
-from ..channel.channel import Service
+from ..channel import Channel, Exposure, Service
 from ..errors import ActorDied, LocalProtocolError, SpawnError, Uid
 from ..limits import Limits
 from ..spawn import ActorSpec, Process
@@ -58,6 +58,12 @@ class Child:
     def is_alive(self) -> bool:
         """Whether its process runs and its link is open."""
         return self.death is None and self._channel is not None and self._channel.is_open
+
+    @property
+    def open_channel(self) -> Channel | None:
+        """Its link while that is open, or None."""
+        channel = self._channel
+        return channel if channel is not None and channel.is_open else None
 
     async def channel(self) -> Channel:
         """Return the open link; if it is lost, wait for the reason and raise it.
@@ -130,7 +136,7 @@ class Child:
                 raise
         process.release_stderr()
         transport, session, rest = expected.connection
-        service = Service(Exposure(), run_call, {})
+        service = Service(Exposure(), functools.partial(run_call, self._actor), {})
         channel = self._channel = Channel(transport, session, service, self._limits, rest)
         self._services.start_soon(self._actor.run_channel, channel)
         self._services.start_soon(self._tend, process, channel)

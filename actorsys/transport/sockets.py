@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import trio
 
@@ -15,16 +15,10 @@ _IOV_MAX = 512  # POSIX promises 16, Linux and macOS have 1024
 _CLOSED_ERRNOS = frozenset([errno.EBADF, errno.ENOTSOCK])
 
 
-@contextlib.contextmanager
-def _errors_translated() -> Iterator[None]:
-    try:
-        yield
-    except BlockingIOError:
-        raise
-    except OSError as error:
-        if error.errno in _CLOSED_ERRNOS:
-            raise trio.ClosedResourceError("this socket was closed here") from None
-        raise trio.BrokenResourceError(f"socket connection broken: {error}") from error
+def _translated(error: OSError) -> Exception:
+    if error.errno in _CLOSED_ERRNOS:
+        return trio.ClosedResourceError("this socket was closed here")
+    return trio.BrokenResourceError(f"socket connection broken: {error}")
 
 
 class SocketTransport(Transport):
@@ -50,9 +44,7 @@ class SocketTransport(Transport):
         except BlockingIOError:
             return 0
         except OSError as error:
-            if error.errno in _CLOSED_ERRNOS:
-                raise trio.ClosedResourceError("this socket was closed here") from None
-            raise trio.BrokenResourceError(f"socket connection broken: {error}") from error
+            raise _translated(error) from error
 
     async def send_all(self, data: Buffer) -> None:
         await self._stream.send_all(data)
@@ -63,27 +55,32 @@ class SocketTransport(Transport):
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
         count = checked_count(max_bytes)
         while True:
-            await self._wait_readable()
+            if self._socket.fileno() < 0:
+                await self._refuse_closed()
+            # Waiting first, rather than trying first, saves a system call on every message.
+            await trio.lowlevel.wait_readable(self._socket)
             try:
-                with _errors_translated():
-                    return self._socket.recv(count)
+                return self._socket.recv(count)
             except BlockingIOError:
                 continue
+            except OSError as error:
+                raise _translated(error) from error
 
     async def receive_into(self, memory: memoryview) -> int:
         while True:
-            await self._wait_readable()
+            if self._socket.fileno() < 0:
+                await self._refuse_closed()
+            await trio.lowlevel.wait_readable(self._socket)
             try:
-                with _errors_translated():
-                    return self._socket.recv_into(memory)
+                return self._socket.recv_into(memory)
             except BlockingIOError:
                 continue
+            except OSError as error:
+                raise _translated(error) from error
 
-    async def _wait_readable(self) -> None:
-        if self._socket.fileno() < 0:
-            await trio.lowlevel.checkpoint()
-            raise trio.ClosedResourceError("this socket was closed here")
-        await trio.lowlevel.wait_readable(self._socket)
+    async def _refuse_closed(self) -> None:
+        await trio.lowlevel.checkpoint()
+        raise trio.ClosedResourceError("this socket was closed here")
 
     async def aclose(self) -> None:
         await self._stream.aclose()

@@ -9,6 +9,7 @@ they lie, and the receiver finds them without unpacking anything::
 
 from __future__ import annotations
 
+import functools
 import gc
 import struct
 from collections.abc import Callable
@@ -53,6 +54,9 @@ class Codec:
         self._outgoing: list[Buffer] = []
         self._incoming: list[memoryview] = []
         self._fault: str | None = None
+        self._unpack = functools.partial(
+            msgpack.unpackb, raw=False, strict_map_key=False, ext_hook=self._decode_extension
+        )
         extensions.install(self, types)
 
     # --- the table -----------------------------------------------------------------------
@@ -88,9 +92,7 @@ class Codec:
             raise RemoteProtocolError("extensions are nested too deeply")
         self._unpacking_depth += 1
         try:
-            return msgpack.unpackb(
-                data, raw=False, strict_map_key=False, ext_hook=self._decode_extension
-            )
+            return self._unpack(data)
         finally:
             self._unpacking_depth -= 1
 
@@ -175,7 +177,7 @@ class Codec:
         try:
             if len(frame) >= self._limits.segment_bytes:
                 frame = self._split_segments(frame)
-            message = self.unpack_nested(frame)
+            message = self._unpack(frame)
             too_deep = _may_be_deeper(frame, self._limits.max_depth) and _is_deeper(
                 message, self._limits.max_depth
             )

@@ -5,21 +5,32 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Literal, get_args
 
+import msgpack
+
 from ..errors import RemoteProtocolError, Uid
+from .codec import HEADER_BYTES
 
 Kind = Literal["asyncfunc", "asyncgen", "context"]
 _KINDS = frozenset(get_args(Kind))
+_FIXSTR = 0xA0
+_FUNCTYPE_START: dict[Kind, bytes] = {
+    kind: msgpack.packb({"functype": kind, "cid": ""})[:-1] for kind in get_args(Kind)
+}
 _MAX_NAME_CHARS = 512
 _MAX_CID_DIGITS = 16
 
 
 class Message:
-    """One message about one call. ``fault`` says why its value cannot be delivered, or None."""
+    """One message about one call.
 
-    __slots__ = ("cid", "fault")
+    ``fault`` says why its value cannot be delivered, or None; ``size`` is that of its frame.
+    """
+
+    __slots__ = ("cid", "fault", "size")
 
     cid: str
     fault: str | None
+    size: int
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.cid}>"
@@ -78,11 +89,9 @@ class Started(_ValueMessage):
 
 
 class Item(_ValueMessage):
-    """One item of a stream, on the wire ``yield``. ``size`` is that of its frame."""
+    """One item of a stream, on the wire ``yield``."""
 
-    __slots__ = ("size",)
-
-    size: int
+    __slots__ = ()
 
 
 class Stop(Message):
@@ -97,10 +106,10 @@ class Stop(Message):
 class Credit(Message):
     """The receiver of a stream grants bytes."""
 
-    __slots__ = ("size",)
+    __slots__ = ("granted",)
 
-    def __init__(self, size: int, cid: str) -> None:
-        self.size = size
+    def __init__(self, granted: int, cid: str) -> None:
+        self.granted = granted
         self.cid = cid
 
 
@@ -125,14 +134,25 @@ def parse_message(raw: dict[Any, Any], fault: str | None, size: int) -> Message:
         if parse is not None:
             message = parse(raw)
             message.fault = fault
-            if type(message) is Item:
-                message.size = size
+            message.size = size
             return message
     raise RemoteProtocolError("a message of no known kind")
 
 
+def functype_frame(kind: Kind, cid: str) -> list[bytes | bytearray | memoryview]:
+    """Return the frame of a functype message.
+
+    Every call is answered with one, and only the cid differs: it is put together, not packed.
+    """
+    body = _FUNCTYPE_START[kind] + bytes((_FIXSTR | len(cid),)) + cid.encode()
+    return [len(body).to_bytes(HEADER_BYTES, "little") + body]
+
+
 def _cid(raw: dict[Any, Any]) -> str:
-    return _checked_cid(raw.get("cid"))
+    cid = raw.get("cid")
+    if type(cid) is str and 0 < len(cid) <= _MAX_CID_DIGITS:
+        return cid
+    return _checked_cid(cid)
 
 
 def _checked_cid(cid: Any) -> str:

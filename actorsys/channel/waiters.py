@@ -1,0 +1,51 @@
+"""Tasks that wait for something to change.
+
+trio's `ParkingLot` with less: every call has one of these, and every message looks at it.
+"""
+
+from __future__ import annotations
+
+import trio
+
+
+class Waiters:
+    """The tasks that wait at one place; they are all woken at once."""
+
+    __slots__ = ("_tasks",)
+
+    def __init__(self) -> None:
+        self._tasks: list[trio.lowlevel.Task] = []
+
+    def __repr__(self) -> str:
+        return f"<Waiters: {len(self._tasks)}>"
+
+    def __bool__(self) -> bool:
+        return bool(self._tasks)
+
+    async def wait(self) -> None:
+        """Wait until `wake`; whoever is woken checks for itself what has changed."""
+        task = trio.lowlevel.current_task()
+        tasks = self._tasks
+        tasks.append(task)
+
+        def abort(_: trio.lowlevel.RaiseCancelT) -> trio.lowlevel.Abort:
+            tasks.remove(task)
+            return trio.lowlevel.Abort.SUCCEEDED
+
+        await trio.lowlevel.wait_task_rescheduled(abort)
+
+    def wake(self) -> None:
+        """Wake every task that waits."""
+        tasks = self._tasks
+        if tasks:
+            for task in tasks:
+                trio.lowlevel.reschedule(task)
+            tasks.clear()
+
+    def wake_soon(self) -> None:
+        """Wake them from between two scheduler passes.
+
+        There, the length of the coming sleep has been decided already; this shortens it.
+        """
+        if self._tasks:
+            trio.lowlevel.current_trio_token().run_sync_soon(self.wake)
