@@ -11,7 +11,7 @@ from typing import Any
 import outcome
 import trio
 
-from ..actor import Actor, run_call
+from ..actor import Actor, Portal, run_call
 from ..channel import Channel, Exposure, Service
 from ..errors import ActorDied, LocalProtocolError, SpawnError, Uid
 from ..limits import Limits
@@ -35,6 +35,7 @@ class Child:
         self.death: ActorDied | None = None
         self.is_stopping = False
         self.one_shot: OneShot | None = None
+        self.portal = Portal(self)
         self._actor = actor
         self._services = services
         self._on_end = on_end

@@ -42,7 +42,6 @@ class ActorNursery:
         self._services = services
         self._scope = scope
         self._children: dict[Uid, Child] = {}
-        self._portals: dict[Uid, Portal] = {}
         self._starting = 0
         self._changed = trio.lowlevel.ParkingLot()
         self._is_closed = False
@@ -56,8 +55,8 @@ class ActorNursery:
     def children(self) -> dict[str, Portal]:
         """Portals to the living children by name; of several of one name, to the oldest."""
         portals: dict[str, Portal] = {}
-        for uid, portal in self._portals.items():
-            portals.setdefault(uid[0], portal)
+        for child in self._children.values():
+            portals.setdefault(child.uid[0], child.portal)
         return portals
 
     async def start_actor(
@@ -83,7 +82,7 @@ class ActorNursery:
         if restart != "temporary":
             raise ValueError(f"with OneCancelsAll nothing is restarted; restart={restart!r}")
         child = await self._start(name, module_names(modules), tuple(types), env)
-        return self._portals[child.uid]
+        return child.portal
 
     async def run_in_actor(
         self, fn: Callable[..., Any], /, *args: Any, name: str | None = None, **kwargs: Any
@@ -107,7 +106,7 @@ class ActorNursery:
             await child.stop(None)
             raise
         self._services.start_soon(self._finish_one_shot, child, child.one_shot, call)
-        return Portal(child)
+        return child.portal
 
     async def cancel(self) -> None:
         """Stop every child; return when all are reaped. The body goes on."""
@@ -152,8 +151,8 @@ class ActorNursery:
         finally:
             self._starting -= 1
             self._changed.unpark_all()
+        # There was no checkpoint since it became ready: its end cannot have been missed.
         self._children[uid] = child
-        self._portals[uid] = Portal(child)
         self._actor.children_count += 1
         return child
 
@@ -179,7 +178,6 @@ class ActorNursery:
 
     def _on_child_ended(self, child: Child, was_told: bool) -> None:
         self._children.pop(child.uid, None)
-        self._portals.pop(child.uid, None)
         self._actor.children_count -= 1
         if not was_told:
             assert child.death is not None
