@@ -110,7 +110,8 @@ class Portal:
         assert flow is not None
         try:
             yield MsgStream(flow, receive_only=True)
-            flow.stop()
+            if not call.has_ended:
+                flow.stop()
             await call.wait_ended()
         except BaseException as reason:
             await call.abandon(reason)
@@ -136,7 +137,8 @@ class Portal:
             call.on_error = scope
             try:
                 yield ctx, first
-                ctx.stop_stream()
+                if not call.has_ended:
+                    ctx.stop_stream()
                 await call.wait_ended()
             except ContextCancelled as error:
                 if not ctx.absorbs(error):

@@ -180,7 +180,8 @@ class OutgoingCall:
         elif type(message) is Return:
             self.end(message.value, None)
         elif type(message) is Functype:
-            self._on_functype(message.kind)
+            if message.kind != self._kind or message.kind != "asyncfunc":
+                self._on_functype(message.kind)
         elif type(message) is ErrorReply:
             self.end(None, unpack_error(message.error, self.channel.limits))
         elif type(message) is Started:

@@ -107,7 +107,7 @@ class Channel:
         try:
             async with trio.open_nursery() as tasks:
                 self._tasks = tasks
-                tasks.start_soon(self.outbox.run)
+                tasks.start_soon(self._write)
                 tasks.start_soon(self._read_or_run)
         finally:
             self._lose(ChannelClosed("this link was closed"))
@@ -244,6 +244,12 @@ class Channel:
             except LimitExceeded:
                 continue
         return error
+
+    async def _write(self) -> None:
+        await self.outbox.run()
+        assert self._tasks is not None
+        self._lose(self.outbox.broken or ChannelClosed("this link was closed"))
+        self._tasks.cancel_scope.cancel()
 
     # --- receiving -----------------------------------------------------------------------
 

@@ -103,10 +103,11 @@ class Outbox:
         self._progress.wake_soon()
 
     async def run(self) -> None:
-        """Write what `flush` had to leave; runs as long as the link does."""
-        while True:
-            while not self._is_stuck:
+        """Write what `flush` had to leave; return when nothing can be written any more."""
+        while self.broken is None:
+            if not self._is_stuck:
                 await self._stuck.wait()
+                continue
             try:
                 while self._parts:
                     await self._transport.wait_send_all_might_not_block()
@@ -139,6 +140,7 @@ class Outbox:
             self.broken = error
             self._parts.clear()
             self._progress.wake_soon()
+            self._stuck.wake_soon()
 
     def close(self) -> None:
         """Refuse everything from now on, because we closed the link."""

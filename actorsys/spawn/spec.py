@@ -38,7 +38,7 @@ class ActorSpec:
 
     def pack(self) -> bytes:
         """Return the spec as bytes, its length in front."""
-        body: bytes = msgpack.packb(asdict(self))
+        body: bytes = msgpack.packb(asdict(self), unicode_errors="surrogateescape")
         return len(body).to_bytes(_LENGTH_BYTES, "little") + body
 
 
@@ -48,7 +48,7 @@ def read_spec(fd: int) -> ActorSpec | None:
     body = _read_exactly(fd, int.from_bytes(header, "little")) if header else b""
     if not body:
         return None
-    fields: dict[str, Any] = msgpack.unpackb(body, use_list=False)
+    fields: dict[str, Any] = msgpack.unpackb(body, use_list=False, unicode_errors="surrogateescape")
     return ActorSpec(**fields)
 
 

@@ -9,6 +9,7 @@ import trio
 
 _CHUNK_BYTES = 65536
 _MAX_LINE_BYTES = 65536  # a longer line is passed on in parts
+_MAX_HELD_BYTES = 1024 * 1024
 _STDERR_FD = 2
 
 
@@ -40,7 +41,7 @@ class StderrRelay:
             while data := await self._stream.receive_some(_CHUNK_BYTES):
                 self._tail = (self._tail + data)[-self._tail_bytes :]
                 self._pending += data
-                if not self._is_held:
+                if not self._is_held or len(self._pending) > _MAX_HELD_BYTES:
                     self._pass_on()
         if not self._is_held:
             _write(self._pending)

@@ -41,7 +41,7 @@ class Child:
         self._on_end = on_end
         self._process: Process | None = None
         self._channel: Channel | None = None
-        self._was_signalled = False
+        self._killed_for: Exception | None = None
 
     def __repr__(self) -> str:
         state = "ended" if self.death else "stopping" if self.is_stopping else "running"
@@ -145,32 +145,31 @@ class Child:
     async def _tend(self, process: Process, channel: Channel) -> None:
         """Wait for its end, tell every caller, and report to the nursery."""
         await _first_of(process.ended.wait, channel.lost.wait)
-        if not process.ended.is_set() and not self.is_stopping:
+        if not (process.ended.is_set() or self.is_stopping):
             with trio.move_on_after(self._limits.link_loss_seconds):
                 await process.ended.wait()
-        if not process.ended.is_set():
-            if not self.is_stopping:
-                # Without a link it can be neither asked nor stopped in good order.
-                self._signal(signal.SIGKILL)
-            await process.ended.wait()
-        was_told = self._was_told(process, channel)
+        if not (process.ended.is_set() or self.is_stopping):
+            # Without a link it can be neither asked nor stopped in good order.
+            self._killed_for = channel.reason
+            process.send_signal(signal.SIGKILL)
+        await process.ended.wait()
+        told_count = self._fail_calls(process, channel)
         self.ended.set()
-        self._on_end(self, was_told)
+        # Who has stopped an actor need not be told that it is gone, however it went.
+        self._on_end(self, bool(told_count) or self.is_stopping)
 
-    def _was_told(self, process: Process, channel: Channel) -> bool:
-        """Fail the calls in flight; return whether the death needs no further telling."""
+    def _fail_calls(self, process: Process, channel: Channel) -> int:
+        """Fail the calls in flight; return how many were waited for."""
         how = process.describe_end()
-        if not process.signal and channel.reason is not None and self._was_signalled:
-            how = f"{how} after its link broke"
+        if self._killed_for is not None:
+            how = f"{how}, because its link was lost: {self._killed_for}"
         self.death = ActorDied(
             f"actor {self.uid[0]!r} (pid {process.pid}) ended: {how}",
             exit_code=process.exit_code,
             signal=process.signal,
             stderr_tail=process.stderr_tail,
         )
-        awaited = channel.fail_calls(self._make_death)
-        ended_as_asked = self.is_stopping and (process.exit_code == 0 or self._was_signalled)
-        return bool(awaited) or ended_as_asked
+        return channel.fail_calls(self._make_death)
 
     def _make_death(self, may_have_run: bool) -> ActorDied:
         """Return a fresh copy of the reason, for one caller."""
@@ -200,7 +199,6 @@ class Child:
             channel.send_runtime_call("stop", {"grace": grace})
 
     def _signal(self, number: int) -> None:
-        self._was_signalled = True
         if self._process is not None:
             self._process.send_signal(number)
 

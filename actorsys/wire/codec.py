@@ -134,7 +134,8 @@ class Codec:
             raise
         except (TypeError, ValueError, OverflowError, BufferError, RecursionError) as error:
             raise EncodeError(str(error)) from error
-        self._check_depth_to_send(message, body)
+        if len(body) > self._limits.max_depth:
+            self._check_depth_to_send(message, body)
         if outgoing:
             return _with_segments(body, outgoing.copy(), max_bytes)
         _check_size(len(body), max_bytes)
@@ -162,7 +163,7 @@ class Codec:
 
     def _check_depth_to_send(self, message: Any, body: bytes) -> None:
         limit = self._limits.max_depth
-        if _may_be_deeper(body, limit) and _is_deeper(message, limit):
+        if _exceeds_depth(message, body, limit):
             raise EncodeError(f"the value is nested deeper than {limit} (limits.max_depth)")
 
     # --- decoding ------------------------------------------------------------------------
@@ -178,9 +179,8 @@ class Codec:
             if len(frame) >= self._limits.segment_bytes:
                 frame = self._split_segments(frame)
             message = self._unpack(frame)
-            too_deep = _may_be_deeper(frame, self._limits.max_depth) and _is_deeper(
-                message, self._limits.max_depth
-            )
+            limit = self._limits.max_depth
+            too_deep = len(frame) > limit and _exceeds_depth(message, frame, limit)
         except RemoteProtocolError:
             raise
         except Exception as error:
@@ -282,15 +282,14 @@ def _read_bin_header(view: memoryview, position: int) -> tuple[int, int]:
     return start, end
 
 
-def _may_be_deeper(body: Buffer, limit: int) -> bool:
-    """Tell whether *body* has enough bytes that could open a container; never wrong with no."""
-    if len(body) <= limit:
+def _exceeds_depth(value: Any, body: Buffer, limit: int) -> bool:
+    """Tell whether containers in *value*, which is packed in *body*, nest deeper than *limit*.
+
+    Most bodies have fewer bytes that could open a container; only others are looked at level by
+    level, in C.
+    """
+    if len(bytes(body).translate(None, _NOT_CONTAINERS)) <= limit:
         return False
-    return len(bytes(body).translate(None, _NOT_CONTAINERS)) > limit
-
-
-def _is_deeper(value: Any, limit: int) -> bool:
-    """Tell whether containers in *value* nest deeper than *limit*, level by level in C."""
     level = [value]
     for _ in range(limit + 1):
         level = [item for item in gc.get_referents(*level) if type(item) in _CONTAINERS]

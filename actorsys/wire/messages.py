@@ -170,7 +170,7 @@ def _parse_call(raw: dict[Any, Any]) -> Call:
         raise RemoteProtocolError("ns and func are strings")
     if len(ns) > _MAX_NAME_CHARS or len(func) > _MAX_NAME_CHARS:
         raise RemoteProtocolError("the name of a function is too long")
-    if type(kwargs) is not dict or not all(type(name) is str for name in kwargs):
+    if type(kwargs) is not dict or (kwargs and not all(type(name) is str for name in kwargs)):
         raise RemoteProtocolError("kwargs is a map with strings for keys")
     call = Call(ns, func, kwargs, parse_uid(uid), _checked_cid(cid))
     _parse_extras(call, raw)
@@ -201,9 +201,11 @@ def parse_uid(raw: Any) -> Uid:
     Raises:
       RemoteProtocolError: it is something else.
     """
-    if type(raw) is not list or len(raw) != 2 or not all(type(part) is str for part in raw):
-        raise RemoteProtocolError("a uid is an array of two strings")
-    return raw[0], raw[1]
+    if type(raw) is list and len(raw) == 2:
+        name, unique = raw
+        if type(name) is str and type(unique) is str:
+            return name, unique
+    raise RemoteProtocolError("a uid is an array of two strings")
 
 
 def _parse_functype(raw: dict[Any, Any]) -> Functype:
