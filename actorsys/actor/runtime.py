@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import os
-import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import tricycle
 import trio
@@ -30,11 +29,10 @@ def new_uid(name: str, limits: Limits) -> Uid:
         raise ValueError(
             f"an actor's name has 1 to {limits.max_name_bytes} printable bytes, not {name!r}"
         )
-    return name, secrets.token_hex(_UNIQUE_BYTES)
+    return name, os.urandom(_UNIQUE_BYTES).hex()
 
 
-@dataclass(frozen=True, slots=True)
-class ActorStatistics:
+class ActorStatistics(NamedTuple):
     """What an actor is doing right now."""
 
     name: str
@@ -43,8 +41,7 @@ class ActorStatistics:
     links: tuple[ChannelStatistics, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class StopRequest:
+class StopRequest(NamedTuple):
     """Somebody wants this actor to end: who, and until when (trio's clock)."""
 
     canceller: Uid

@@ -7,8 +7,7 @@ stuck stream. Whatever is to be written goes through the outbox.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import trio
 
@@ -36,8 +35,7 @@ MakeError = Callable[[bool], Exception]
 """Makes the error of a call on a lost link, given whether the call may have run."""
 
 
-@dataclass(frozen=True, slots=True)
-class ChannelStatistics:
+class ChannelStatistics(NamedTuple):
     """Counts of one link since it was opened."""
 
     calls_made: int

@@ -6,8 +6,7 @@ Everything here runs in the reader's task, between two reads, and never waits.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import trio
 
@@ -37,8 +36,7 @@ Job = tuple[IncomingCall, Call, Target]
 """A call that was accepted and is to be run: the arguments of `Service.run_call`."""
 
 
-@dataclass(frozen=True, slots=True)
-class Service:
+class Service(NamedTuple):
     """What a link offers its peer: functions, and somebody to run them."""
 
     exposure: Exposure

@@ -10,8 +10,7 @@ import functools
 import inspect
 import types
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from ..errors import LocalProtocolError, NotExposed
 from ..wire import Kind, canonical_module
@@ -32,8 +31,7 @@ def context(fn: F) -> F:
     return fn
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
+class Target(NamedTuple):
     """A function that may be called, and how."""
 
     fn: Callable[..., Any]

@@ -17,8 +17,10 @@ _BOOT_FAILED = 1
 
 
 def main(fd: int, parent_pid: int) -> None:
-    """Become the actor whose spec comes through the pipe *fd*; return when it has ended."""
-    gc.disable()  # nothing that is imported becomes garbage
+    """Become the actor whose spec comes through the pipe *fd*; return when it has ended.
+
+    The garbage collector is off when this is called, and on when the actor runs.
+    """
     _ignore_interrupts()
     lifeline_spec = read_spec(fd)
     if lifeline_spec is None:

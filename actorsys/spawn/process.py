@@ -18,7 +18,8 @@ from .stderr import StderrRelay
 
 _PACKAGE_ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 _BOOT = (
-    "import sys; root = {root!r}; root in sys.path or sys.path.insert(0, root); "
+    "import gc, sys; gc.disable(); "  # nothing that is imported becomes garbage
+    "root = {root!r}; root in sys.path or sys.path.insert(0, root); "
     "from actorsys.spawn.child import main; main({fd}, {parent_pid})"
 )
 

@@ -6,8 +6,7 @@ import os
 import sys
 import types
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgpack
 
@@ -19,14 +18,13 @@ _LENGTH_BYTES = 4
 MAIN = "__main__"
 
 
-@dataclass(frozen=True, slots=True)
-class ActorSpec:
+class ActorSpec(NamedTuple):
     """One child to be: who it is, whom it answers to, and what it offers."""
 
     uid: Uid
     parent_uid: Uid
     address: str
-    key: bytes = field(repr=False)
+    key: bytes
     modules: tuple[str, ...]
     types: tuple[str, ...]
     limits: dict[str, Any]
@@ -36,9 +34,12 @@ class ActorSpec:
     sys_path: tuple[str, ...]
     argv: tuple[str, ...]
 
+    def __repr__(self) -> str:
+        return f"<ActorSpec of {self.uid[0]!r}>"
+
     def pack(self) -> bytes:
         """Return the spec as bytes, its length in front."""
-        body: bytes = msgpack.packb(asdict(self), unicode_errors="surrogateescape")
+        body: bytes = msgpack.packb(self._asdict(), unicode_errors="surrogateescape")
         return len(body).to_bytes(_LENGTH_BYTES, "little") + body
 
 

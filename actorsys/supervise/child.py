@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-import secrets
+import os
 import signal
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
@@ -120,7 +120,7 @@ class Child:
         Raises:
           SpawnError: it ended first; the error holds the end of its stderr.
         """
-        key = secrets.token_bytes(KEY_BYTES)
+        key = os.urandom(KEY_BYTES)
         spec = await make_spec(self.uid, key)
         with self._actor.reception.expect(self.uid, key) as expected:
             process = self._process = Process.start(spec, env, self._limits)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 
-@dataclass(frozen=True, slots=True)
-class OneCancelsAll:
+class OneCancelsAll(NamedTuple):
     """The semantics of a trio nursery: a child that fails ends all the others and the body."""

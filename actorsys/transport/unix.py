@@ -6,12 +6,10 @@ have no permissions either, which is no loss, since every link authenticates.
 
 from __future__ import annotations
 
+import contextlib
 import os
-import secrets
-import shutil
 import socket
 import sys
-import tempfile
 
 from .sockets import SocketListener, SocketTransport, connect_socket
 
@@ -23,7 +21,7 @@ async def listen_unix(backlog: int) -> SocketListener:
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         if sys.platform == "linux":
-            name = f"actorsys-{secrets.token_hex(16)}"
+            name = f"actorsys-{os.urandom(16).hex()}"
             sock.bind("\0" + name)
             sock.listen(backlog)
             return SocketListener(sock, f"{SCHEME}:@{name}")
@@ -34,26 +32,35 @@ async def listen_unix(backlog: int) -> SocketListener:
 
 
 def _listen_in_folder(sock: socket.socket, backlog: int) -> SocketListener:
+    import tempfile
+
     folder = tempfile.mkdtemp(prefix="actorsys-")
     path = os.path.join(folder, "socket")
     try:
         sock.bind(path)
         sock.listen(backlog)
     except BaseException:
-        shutil.rmtree(folder, ignore_errors=True)
+        _remove_folder(path)
         raise
-    return _FolderListener(sock, f"{SCHEME}:{path}", folder)
+    return _FileListener(sock, path)
 
 
-class _FolderListener(SocketListener):
+def _remove_folder(path: str) -> None:
+    """Remove the socket *path* and the folder made for it."""
+    with contextlib.suppress(FileNotFoundError):  # it may never have been bound
+        os.unlink(path)
+    os.rmdir(os.path.dirname(path))
+
+
+class _FileListener(SocketListener):
     """A listener whose socket is a file; it owns the folder around it."""
 
-    def __init__(self, sock: socket.socket, address: str, folder: str) -> None:
-        super().__init__(sock, address)
-        self._folder = folder
+    def __init__(self, sock: socket.socket, path: str) -> None:
+        super().__init__(sock, f"{SCHEME}:{path}")
+        self._path = path
 
     async def aclose(self) -> None:
-        shutil.rmtree(self._folder, ignore_errors=True)
+        _remove_folder(self._path)
         await super().aclose()
 
 

@@ -15,8 +15,7 @@ import hashlib
 import hmac
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgpack
 
@@ -44,8 +43,7 @@ _MAX_PEER_FRAME_BYTES = 2**32 - 1
 KeyOf = Callable[[Uid], "bytes | None"]
 
 
-@dataclass(frozen=True, slots=True)
-class Credentials:
+class Credentials(NamedTuple):
     """Who an end is, and how it finds the key that it shares with a peer."""
 
     uid: Uid
@@ -55,8 +53,7 @@ class Credentials:
         return f"<Credentials of {self.uid[0]!r}>"
 
 
-@dataclass(frozen=True, slots=True)
-class Session:
+class Session(NamedTuple):
     """What a finished handshake has settled."""
 
     own_uid: Uid
@@ -67,8 +64,7 @@ class Session:
     features: frozenset[str]
 
 
-@dataclass(frozen=True, slots=True)
-class _Hello:
+class _Hello(NamedTuple):
     frame: bytes
     uid: Uid
     max_frame_bytes: int
