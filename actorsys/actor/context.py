@@ -142,8 +142,8 @@ class CalleeContext(Context):
     async def started(self, value: Any = None) -> None:
         if self._call.started:
             raise LocalProtocolError("started() was called before; a context starts once")
-        self._call.send_started(value)
         await trio.lowlevel.checkpoint()
+        await self._call.send_started(value)
 
     async def result(self) -> Any:
         raise LocalProtocolError("result() is for the caller; this is the function it called")

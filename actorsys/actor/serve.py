@@ -12,6 +12,7 @@ import trio
 
 from ..channel import IncomingCall, Target
 from ..channel.remote_errors import pack_cancelled
+from ..errors import EncodeError
 from ..wire import Call, Kind
 from .context import CalleeContext
 from .current import trace_context
@@ -52,7 +53,14 @@ async def _run_function(call: IncomingCall, message: Call, target: Target) -> No
         value = await trio.to_thread.run_sync(function, abandon_on_cancel=True)
         if inspect.isawaitable(value):
             value = await value
-    await call.send_return(value)
+    await _send_result(call, message, value)
+
+
+async def _send_result(call: IncomingCall, message: Call, value: Any) -> None:
+    try:
+        await call.send_return(value)
+    except EncodeError as error:
+        raise EncodeError(f"the result of {message.ns}:{message.func}: {error}") from None
 
 
 async def _run_generator(call: IncomingCall, message: Call, target: Target) -> None:
@@ -74,7 +82,7 @@ async def _run_context(call: IncomingCall, message: Call, target: Target) -> Non
             f"{message.ns}:{message.func} returned without calling ctx.started(); its caller "
             f"was waiting for that"
         )
-    await call.send_return(value)
+    await _send_result(call, message, value)
 
 
 _RUN: dict[Kind, Callable[[IncomingCall, Call, Target], Awaitable[Any]]] = {

@@ -239,7 +239,6 @@ class IncomingCall:
     """A call that a peer made. Owned by the task that runs it."""
 
     __slots__ = (
-        "_functype_sent",
         "_state",
         "cancel_reason",
         "canceller",
@@ -262,7 +261,6 @@ class IncomingCall:
         self.has_ended = False
         self.started = False
         self.channel = channel
-        self._functype_sent = False
         self._state = state
 
     def __repr__(self) -> str:
@@ -301,17 +299,23 @@ class IncomingCall:
 
     # --- what the running task does ------------------------------------------------------
 
-    def send_functype(self, *, more: bool = False) -> None:
-        """Tell the caller the kind of its callee, the first answer; *more* as in `Outbox.put`."""
-        if not self._functype_sent:
-            self._functype_sent = True
-            if self.channel.is_open:
-                self.channel.outbox.put(functype_frame(self.kind, self.cid), more=more)
+    def send_functype(self) -> None:
+        """Tell the caller the kind of its callee, the first answer.
 
-    def send_started(self, value: Any) -> None:
-        """Send the handshake value of a context."""
+        For a plain call, `send_return` does so.
+        """
+        if self.channel.is_open:
+            self.channel.outbox.put([functype_frame(self.kind, self.cid)])
+
+    async def send_started(self, value: Any) -> None:
+        """Send the handshake value of a context.
+
+        Raises:
+          EncodeError, LimitExceeded: it cannot travel; nothing was sent.
+        """
         self._send({"started": self.channel.codec.wrap_large(value), "cid": self.cid})
         self.started = True
+        await self.channel.wait_flushed()
 
     async def send_return(self, value: Any) -> None:
         """Send the result, the last message, together with the functype.
@@ -323,7 +327,8 @@ class IncomingCall:
         frame = channel.encode({"return": channel.codec.wrap_large(value), "cid": self.cid})
         if channel.outbox.is_full:
             await channel.outbox.wait_room()
-        self.send_functype(more=True)
+        if self.kind == "asyncfunc":
+            frame[0] = functype_frame(self.kind, self.cid) + frame[0]
         self._end()
         if channel.is_open:
             channel.outbox.put(frame)

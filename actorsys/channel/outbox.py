@@ -11,6 +11,7 @@ had several frames, this one is expected to have as well, and even the first one
 
 from __future__ import annotations
 
+import itertools
 from collections import deque
 
 import trio
@@ -22,6 +23,7 @@ from ..wire import EncodedFrame
 from .tick import TickFlusher
 from .waiters import Waiters
 
+_BATCH_PARTS = 16
 _JOIN_BYTES = 16384  # parts below are joined: copying so little is cheaper than one more iovec
 
 
@@ -61,10 +63,8 @@ class Outbox:
         """Whether senders should `wait_room` first."""
         return self.enqueued - self.written > self._limits.outbox_high_water_bytes
 
-    def put(self, frame: EncodedFrame, *, more: bool = False) -> None:
+    def put(self, frame: EncodedFrame) -> None:
         """Queue *frame*; it is written at the latest when this scheduler tick ends.
-
-        With *more*, another one follows at once, and the two shall leave together.
 
         Raises:
           ChannelBroken, ChannelClosed: it cannot be written any more.
@@ -77,10 +77,9 @@ class Outbox:
         if not self._is_queued:
             self._is_queued = True
             self._flusher.queue(self)
-        if not more:
-            self._puts_in_tick += 1
-            if self._puts_in_tick == 1 and not self._was_busy:
-                self.flush()
+        self._puts_in_tick += 1
+        if self._puts_in_tick == 1 and not self._was_busy:
+            self.flush()
 
     def end_tick(self) -> None:
         """Write what this tick has left; called by the flusher, between two passes."""
@@ -174,7 +173,7 @@ class Outbox:
             parts.appendleft(b"".join(small))
         elif small:
             parts.appendleft(small[0])
-        return list(parts)[:16]
+        return list(itertools.islice(parts, _BATCH_PARTS))
 
     def _drop(self, sent: int) -> None:
         """Take the first *sent* bytes off the queue."""

@@ -154,7 +154,10 @@ def _install_registered(codec: Codec, types: TypeTable) -> None:
     def pack_dataclass(value: Any) -> bytes:
         tag = types.tag_for(type(value))
         fields = {f.name: getattr(value, f.name) for f in dataclasses.fields(value)}
-        return codec.pack_nested([tag, fields])
+        try:
+            return codec.pack_nested([tag, fields])
+        except EncodeError as error:
+            raise _name_field(codec, tag, fields, error) from None
 
     def unpack_dataclass(data: bytes) -> Any:
         tag, fields = codec.unpack_nested(data)
@@ -165,6 +168,18 @@ def _install_registered(codec: Codec, types: TypeTable) -> None:
 
     codec.add_extension(ENUM, None, pack_enum, unpack_enum)
     codec.add_extension(DATACLASS, None, pack_dataclass, unpack_dataclass)
+
+
+def _name_field(
+    codec: Codec, tag: str | None, fields: dict[str, Any], error: EncodeError
+) -> EncodeError:
+    """Find the field that cannot travel and return an error that names it."""
+    for name, content in fields.items():
+        try:
+            codec.pack_nested(content)
+        except EncodeError as reason:
+            return EncodeError(f"field {name!r} of {tag}: {reason}")
+    return error
 
 
 def _unregistered(tag: object) -> str:

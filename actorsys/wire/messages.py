@@ -139,13 +139,13 @@ def parse_message(raw: dict[Any, Any], fault: str | None, size: int) -> Message:
     raise RemoteProtocolError("a message of no known kind")
 
 
-def functype_frame(kind: Kind, cid: str) -> list[bytes | bytearray | memoryview]:
+def functype_frame(kind: Kind, cid: str) -> bytes:
     """Return the frame of a functype message.
 
     Every call is answered with one, and only the cid differs: it is put together, not packed.
     """
     body = _FUNCTYPE_START[kind] + bytes((_FIXSTR | len(cid),)) + cid.encode()
-    return [len(body).to_bytes(HEADER_BYTES, "little") + body]
+    return len(body).to_bytes(HEADER_BYTES, "little") + body
 
 
 def _cid(raw: dict[Any, Any]) -> str:
