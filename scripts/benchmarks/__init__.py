@@ -1,0 +1,17 @@
+"""Measure the package as ratios to a floor: bare trio and msgpack doing the same job.
+
+Two processes, the sides, do the same jobs in turn, a fraction of a second each, so that whatever
+else the machine is busy with hits both alike. A figure is the median of the rounds' ratios.
+
+  floor      one side: two processes, one socket, no routing
+  system     the other side: the same jobs through `actorsys`; callees holds what its actors run
+  peers      further sides: what else there is to call a function in another process with
+  side       how a side is told what to do
+  timing     how a job is timed
+  processes  what the kernel says of processes: memory, wake-ups
+  rows       what is compared with what, and the targets
+  measure    floor and system in turn, and the figures that follow
+  report     the table and the JSON file
+  machine    what it was measured on
+  __main__   the options, and the program from start to end
+"""

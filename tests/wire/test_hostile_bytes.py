@@ -1,0 +1,259 @@
+"""Any bytes give a message, "need more", or the two errors for what a peer does wrong.
+
+And they cost no more memory than they are worth.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from typing import Any
+
+import msgpack
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from wire_helpers import (
+    LIMITS,
+    at_most_mib,
+    extension,
+    framed,
+    joined,
+    pack,
+    quick,
+    read_all,
+)
+
+from actorsys.errors import LimitExceeded, RemoteProtocolError
+from actorsys.limits import Limits
+from actorsys.wire import Codec, FrameReader, Message, parse_message
+from actorsys.wire.extensions import (
+    BIG_INT,
+    DATACLASS,
+    NUMPY_ARRAY,
+    NUMPY_SCALAR,
+    SEGMENT,
+    TUPLE,
+)
+
+SMALL = Limits(max_message_bytes=4096, segment_bytes=64)
+"""So that short inputs reach the paths for large frames and segments as well."""
+
+
+def outcome(data: bytes, chunk: int) -> list[str]:
+    """Return what becomes of *data*, fed *chunk* bytes at a time; any other error is a bug."""
+    reader = FrameReader(SMALL.max_message_bytes, SMALL.segment_bytes)
+    codec = Codec(SMALL)
+    told: list[str] = []
+    try:
+        for start in range(0, len(data), chunk):
+            reader.feed(data[start : start + chunk])
+            for frame in reader:
+                raw, fault = codec.decode(frame)
+                message = parse_message(raw, fault, len(frame) + 4)
+                assert isinstance(message, Message)
+                told.append(f"{message!r} {message.size} {message.fault}")
+    except (RemoteProtocolError, LimitExceeded) as error:
+        told.append(f"{type(error).__name__}: {error}")
+    return told
+
+
+def has_one_outcome(data: bytes, chunk: int) -> bool:
+    return outcome(data, chunk) == outcome(data, max(1, len(data)))
+
+
+# --- any bytes -------------------------------------------------------------------------------
+
+CHUNKS = st.integers(1, 100)
+EXTENSIONS = st.builds(msgpack.ExtType, st.integers(0, 20), st.binary(max_size=40))
+PACKED = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**63), 2**64 - 1)
+    | st.floats()
+    | st.text(max_size=10)
+    | st.binary(max_size=80)
+    | EXTENSIONS,
+    lambda inner: (
+        st.lists(inner, max_size=5)
+        | st.dictionaries(st.text(max_size=4) | st.integers(0, 9), inner, max_size=4)
+        | st.builds(extension, st.integers(1, 14), inner)
+    ),
+    max_leaves=10,
+)
+KEYS = st.sampled_from(
+    ["cmd", "functype", "return", "yield", "started", "stop", "credit", "error"]
+    + ["cid", "args", "deadline", "trace", "segments", "unknown"]
+)
+COMMANDS = st.tuples(
+    st.text(max_size=5) | PACKED,
+    st.text(max_size=5) | PACKED,
+    st.dictionaries(st.text(max_size=3), PACKED, max_size=3) | PACKED,
+    st.just(["a", "a-1"]) | PACKED,
+    st.sampled_from(["1", "2", "ff"]) | PACKED,
+).map(list)
+MAPS = st.dictionaries(KEYS, PACKED, max_size=5) | st.fixed_dictionaries(
+    {"cmd": COMMANDS}, optional={"args": PACKED, "deadline": PACKED, "trace": PACKED}
+)
+
+
+@quick
+@given(st.binary(max_size=300), CHUNKS)
+def test_random_bytes(data: bytes, chunk: int) -> None:
+    assert has_one_outcome(data, chunk)
+
+
+@quick
+@given(st.lists(st.binary(max_size=150).map(framed), max_size=4).map(b"".join), CHUNKS)
+def test_random_frames(data: bytes, chunk: int) -> None:
+    assert has_one_outcome(data, chunk)
+
+
+@settings(quick, max_examples=150)
+@given(st.lists(MAPS.map(pack).map(framed), max_size=4).map(b"".join), CHUNKS)
+def test_frames_of_nearly_messages(data: bytes, chunk: int) -> None:
+    assert has_one_outcome(data, chunk)
+
+
+GENUINE = b"".join(
+    joined(Codec(SMALL).encode(message, 4096))
+    for message in [
+        {"cmd": ["mod", "fn", {"x": (1, {2}), "y": 2**80}, ["a", "b"], "1"], "args": [b"z" * 100]},
+        {"functype": "asyncgen", "cid": "1"},
+        {"yield": Codec(SMALL).wrap_large(b"s" * 70), "cid": "1"},
+        {"credit": 5, "cid": "1"},
+        {"error": {"type_str": "ValueError", "args": [1 + 2j]}, "cid": "1"},
+        {"stop": True, "cid": "1"},
+    ]
+)
+
+
+@settings(quick, max_examples=300)
+@given(
+    st.lists(st.tuples(st.integers(0, len(GENUINE) - 1), st.integers(0, 255)), max_size=6),
+    st.integers(0, 3),
+    CHUNKS,
+)
+def test_mutated_frames(changes: list[tuple[int, int]], dropped: int, chunk: int) -> None:
+    data = bytearray(GENUINE)
+    for position, byte in changes:
+        data[position] = byte
+    if changes:
+        del data[changes[0][0] : changes[0][0] + dropped]
+    assert has_one_outcome(bytes(data), chunk)
+
+
+@pytest.mark.parametrize("chunk", [1, 2, 3, 5, 64, 10_000])
+def test_genuine_frames_are_understood_however_they_are_split(chunk: int) -> None:
+    told = outcome(GENUINE, chunk)
+    kinds = ["Call", "Functype", "Item", "Credit", "ErrorReply", "Stop"]
+    assert [line.split()[0].strip("<") for line in told] == kinds
+    assert all(line.endswith("None") for line in told)
+
+
+# --- bombs -----------------------------------------------------------------------------------
+
+HEAD = b"\x82\xa6return"
+TAIL = b"\xa3cid\xa11"
+QUARTER_MIB = 2**18
+
+
+def value(packed: bytes) -> bytes:
+    """Return a message around a value that is packed already."""
+    return HEAD + packed + TAIL
+
+
+def headers(code: bytes, announced: int, count: int, filler: bytes = b"") -> bytes:
+    return HEAD + (code + announced.to_bytes(4, "big") + filler) * count
+
+
+def wrapped(times: int, inner: Any) -> bytes:
+    for _ in range(times):
+        inner = extension(TUPLE, [inner])
+    return pack({"return": inner, "cid": "1"})
+
+
+def an_array(dtype: Any, shape: Any, content: Any) -> bytes:
+    return pack({"return": extension(NUMPY_ARRAY, [dtype, shape, "C", content]), "cid": "1"})
+
+
+def segments(count: int, content: bytes, announced: int | None = None) -> bytes:
+    header = b"\xdd" + (count if announced is None else announced).to_bytes(4, "big")
+    return b"\x83\xa8segments" + header + content * count + b"\xa6return\x01" + TAIL
+
+
+BOMBS: dict[str, Callable[[], bytes]] = {
+    "an array of 4 Gi": lambda: HEAD + b"\xdd\xff\xff\xff\xff",
+    "a map of 4 Gi": lambda: HEAD + b"\xdf\xff\xff\xff\xff",
+    "text of 4 GiB": lambda: HEAD + b"\xdb\xff\xff\xff\xff",
+    "bytes of 4 GiB": lambda: HEAD + b"\xc6\xff\xff\xff\xff",
+    "an extension of 4 GiB": lambda: HEAD + b"\xc9\xff\xff\xff\xff\x01",
+    "an extension longer than its frame": lambda: value(b"\xc9\x00\x10\x00\x00\x01" + bytes(100)),
+    "nested arrays, each as long as a short frame": lambda: headers(b"\xdd", 4000, 1000),
+    "nested arrays, each as long as the frame": lambda: (
+        headers(b"\xdd", QUARTER_MIB - 10_000, 1000) + b"\xc0" * (QUARTER_MIB - 5_000)
+    ),
+    "nothing but array headers": lambda: headers(b"\xdd", QUARTER_MIB, QUARTER_MIB // 5),
+    "nothing but map headers": lambda: headers(b"\xdf", QUARTER_MIB // 2, QUARTER_MIB // 6, b"\1"),
+    "1,000 lists in each other": lambda: value(b"\x91" * 1000 + b"\xc0"),
+    "1,000 maps in each other": lambda: value(b"\x81\x01" * 1000 + b"\xc0"),
+    "100,000 lists in each other": lambda: value(b"\x91" * 100_000 + b"\xc0"),
+    "129 lists in each other": lambda: value(b"\x91" * 129 + b"\xc0"),
+    "a map of unhashables": lambda: value(b"\xde\xff\xff" + b"\x90\xc0" * 65535),
+    "a set of unhashables": lambda: pack({"return": extension(2, [[]] * 30_000), "cid": "1"}),
+    "1,000 tuples in each other": lambda: wrapped(1000, 1),
+    "tuples around something large": lambda: wrapped(40, bytes(100_000)),
+    "an empty array of 8 GiB": lambda: an_array("<u1", [2**33], b""),
+    "an empty array of 8 GiB of nothing": lambda: an_array("<u1", [2**33], None),
+    "an empty array of 256 MiB": lambda: an_array("<u1", [2**28], b""),
+    "an empty array of an exbibyte": lambda: an_array("<u1", [2**30, 2**30], b""),
+    "an array of one huge element": lambda: an_array("|V2000000000", [1], b""),
+    "a scalar of one huge element": lambda: pack(
+        {"return": extension(NUMPY_SCALAR, ["|V2000000000", b""]), "cid": "1"}
+    ),
+    "a type of types of types": lambda: an_array(_deep_dtype(400), [1], b"1234"),
+    "a segment that is not there": lambda: value(bytes(msgpack.packb(extension(SEGMENT, 2**60)))),
+    "4 Gi segments": lambda: segments(QUARTER_MIB // 2, b"\xc4\x00", announced=2**32 - 1),
+    "a segment of 4 GiB": lambda: segments(1, b"\xc6\xff\xff\xff\xff" + bytes(70_000)),
+    "a deadline of 400 digits": lambda: pack(
+        {
+            "cmd": ["a", "b", {}, ["a", "b"], "1"],
+            "deadline": msgpack.ExtType(BIG_INT, b"\x7f" * 180),
+        }
+    ),
+    "a tag of 100,000 characters": lambda: pack(
+        {"return": extension(DATACLASS, ["x" * 100_000, {}]), "cid": "1"}
+    ),
+}
+
+
+def _deep_dtype(depth: int) -> Any:
+    dtype: Any = "O"
+    for _ in range(depth):
+        dtype = [["a", dtype]]
+    return dtype
+
+
+@pytest.mark.parametrize("name", BOMBS)
+def test_a_bomb_does_no_more_than_fail(name: str) -> None:
+    data = framed(BOMBS[name]())
+    with at_most_mib(8):
+        try:
+            (message,) = read_all(data)
+        except (RemoteProtocolError, LimitExceeded):
+            return
+        assert message.fault is not None
+        assert len(message.fault) < 1000
+
+
+def test_a_frame_of_4_gib_is_refused_by_its_length() -> None:
+    with at_most_mib(1), pytest.raises(LimitExceeded):
+        read_all(b"\xff\xff\xff\xff" + bytes(100))
+
+
+def test_after_a_bomb_the_codec_is_as_before() -> None:
+    codec = Codec(LIMITS)
+    for make in BOMBS.values():
+        with contextlib.suppress(RemoteProtocolError):
+            codec.decode(make())
+        assert codec.decode(pack({"return": (), "cid": "1"}))[1] is None
