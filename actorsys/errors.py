@@ -65,19 +65,24 @@ class ActorUnavailable(ActorsysError):
 class ActorDied(ActorUnavailable):
     """The process of the actor has ended.
 
-    One of ``exit_code`` and ``signal`` is set; ``stderr_tail`` is the end of its stderr.
+    ``uid`` and ``pid`` say whose. One of ``exit_code`` and ``signal`` is set; ``stderr_tail`` is
+    the end of its stderr.
     """
 
     def __init__(
         self,
         message: str = "",
         *,
+        uid: Uid = ("", ""),
+        pid: int = 0,
         exit_code: int | None = None,
         signal: int | None = None,
         stderr_tail: str = "",
         may_have_run: bool = True,
     ) -> None:
         super().__init__(message, may_have_run=may_have_run)
+        self.uid = uid
+        self.pid = pid
         self.exit_code = exit_code
         self.signal = signal
         self.stderr_tail = stderr_tail
@@ -141,7 +146,12 @@ class ChannelBroken(ActorsysError, trio.BrokenResourceError):
 
 
 class EncodeError(ActorsysError):
-    """A value cannot travel. Raised at the sender; names the type and where it stands."""
+    """A value cannot travel. Raised at the sender; names the type and where it stands.
+
+    ``field`` is the field of a dataclass that holds it, or None.
+    """
+
+    field: str | None = None
 
 
 class NoRuntime(ActorsysError):

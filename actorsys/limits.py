@@ -30,9 +30,6 @@ class Limits:
     """Tuples, sets and dataclasses inside each other. The decoder takes about 48 KiB of C
     stack for each, and a thread may have only 8 MiB."""
 
-    max_cid_digits: int = 16
-    """A cid is a 64-bit number in hexadecimal."""
-
     max_name_bytes: int = 64
     """An actor's name; the handshake must fit into `handshake_bytes`."""
 
@@ -54,6 +51,9 @@ class Limits:
 
     items_per_checkpoint: int = 64
     """A stream that never has to wait still lets other tasks run after so many items."""
+
+    checkpoint_seconds: float = 0.001
+    """Or after so long, if making an item takes time: it shall leave before the next is made."""
 
     receive_chunk_bytes: int = 64 * KIB
     """One read from a socket: the default size of a pipe and of most socket wrappers."""
@@ -121,6 +121,9 @@ class Limits:
         for name, value in self.as_map().items():
             if not value > 0:
                 raise ValueError(f"limit {name} must be positive, not {value!r}")
+        for name in ("max_message_bytes", "stream_window_bytes"):
+            if not KIB <= getattr(self, name) < 4 * KIB * MIB:
+                raise ValueError(f"limit {name} must be from 1 KiB to 4 GiB - 1")
 
     def as_map(self) -> dict[str, Any]:
         """Return the numbers by name, for a child to inherit."""

@@ -174,7 +174,9 @@ class OutgoingCall:
     def on_message(self, message: Message) -> None:
         """Take the next message of the callee."""
         self._state = caller_step(self._state, message)
-        if message.fault is not None:
+        if type(message) is ErrorReply:
+            self._on_error(message)
+        elif message.fault is not None:
             self.channel.send_cancel(self.cid)
             self.end(None, EncodeError(f"an answer of {self._label}: {message.fault}"))
         elif type(message) is Return:
@@ -182,13 +184,18 @@ class OutgoingCall:
         elif type(message) is Functype:
             if message.kind != self._kind or message.kind != "asyncfunc":
                 self._on_functype(message.kind)
-        elif type(message) is ErrorReply:
-            self.end(None, unpack_error(message.error, self.channel.limits))
         elif type(message) is Started:
             self.first = message.value
             self._changed.wake()
         else:
             self._on_stream_message(message)
+
+    def _on_error(self, message: ErrorReply) -> None:
+        fields = message.error
+        if message.fault is not None:
+            # What cannot be read of it is left out; the error itself is told all the same.
+            fields = {name: fields[name] for name in fields.keys() - {"args", "state"}}
+        self.end(None, unpack_error(fields, self.channel.limits))
 
     def _on_functype(self, kind: Kind) -> None:
         if kind != self._kind:
@@ -288,9 +295,10 @@ class IncomingCall:
         elif type(message) is Credit:
             flow.on_credit(message.granted)
         elif type(message) is Stop:
-            flow.on_stop()
             if self.kind == "asyncgen":
                 self.scope.cancel()
+            else:
+                flow.on_stop()
 
     @property
     def is_stopped_by_caller(self) -> bool:

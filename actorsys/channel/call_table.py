@@ -95,7 +95,7 @@ def _number(cid: str) -> int:
     try:
         number = int(cid, 16)
     except ValueError:
-        number = -1
-    if f"{number:x}" != cid:
-        raise RemoteProtocolError("a cid is a number in lower-case hexadecimal")
+        number = 0
+    if number < 1 or f"{number:x}" != cid:
+        raise RemoteProtocolError("a cid is a positive number in lower-case hexadecimal")
     return number

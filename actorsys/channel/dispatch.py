@@ -12,6 +12,7 @@ import trio
 
 from ..errors import (
     ActorsysError,
+    ChannelBroken,
     EncodeError,
     LimitExceeded,
     NotExposed,
@@ -75,7 +76,7 @@ class Dispatcher:
         """Drop a message of a call that has ended; refuse one of a call that never was."""
         if type(message) is ErrorReply and not message.cid:
             reason = unpack_error(message.error, self._channel.limits)
-            raise RemoteProtocolError(f"the peer closed the link, saying: {reason}")
+            raise ChannelBroken(f"the peer closed it, saying: {reason}")
         if not self._table.was_used(message.cid):
             raise RemoteProtocolError(f"{type(message).__name__} for a cid that was never used")
 

@@ -32,6 +32,7 @@ class Flow:
         "_credit",
         "_failure",
         "_items",
+        "_paused_at",
         "_peer_stopped",
         "_stopped",
         "_unpaused",
@@ -50,6 +51,7 @@ class Flow:
         self._failure: BaseException | None = None
         self.failure_told = False
         self._unpaused = 0
+        self._paused_at = trio.current_time()
         self._changed = Waiters()
 
     def __repr__(self) -> str:
@@ -152,11 +154,14 @@ class Flow:
     async def _checkpoint(self) -> None:
         """Be a checkpoint that costs next to nothing, and a full one now and then."""
         self._unpaused += 1
-        if self._unpaused < self._channel.limits.items_per_checkpoint:
-            await trio.lowlevel.checkpoint_if_cancelled()
-        else:
+        limits, now = self._channel.limits, trio.current_time()
+        is_due = now - self._paused_at > limits.checkpoint_seconds
+        if is_due or self._unpaused >= limits.items_per_checkpoint:
             self._unpaused = 0
+            self._paused_at = now
             await trio.lowlevel.checkpoint()
+        else:
+            await trio.lowlevel.checkpoint_if_cancelled()
 
     async def _wait_sendable(self) -> None:
         self._unpaused = 0

@@ -6,7 +6,7 @@ import contextlib
 
 import trio
 
-from ..errors import HandshakeError
+from ..errors import HandshakeError, VersionMismatch
 from ..limits import Limits
 from ..transport import Transport
 from ..wire import ClientHandshake, Credentials, Handshake, ServerHandshake, Session
@@ -38,8 +38,8 @@ async def _shake_hands(
         with trio.fail_after(limits.handshake_timeout_seconds):
             return await _exchange(transport, handshake, limits)
     except BaseException as error:
-        if isinstance(error, HandshakeError):
-            _say_why(transport, error)
+        if isinstance(error, VersionMismatch) and isinstance(handshake, ServerHandshake):
+            _refuse(transport)
         with trio.CancelScope(shield=True):
             await trio.aclose_forcefully(transport)
         if isinstance(error, trio.TooSlowError):
@@ -64,8 +64,7 @@ async def _exchange(
         outgoing = handshake.receive(bytes(data))
 
 
-def _say_why(transport: Transport, error: HandshakeError) -> None:
-    text = refusal(error)
-    if text:
-        with contextlib.suppress(trio.BrokenResourceError):  # it is leaving as well
-            transport.send_nowait([text])
+def _refuse(transport: Transport) -> None:
+    """Tell a peer of another version; nobody else is told anything."""
+    with contextlib.suppress(trio.BrokenResourceError):  # it is leaving as well
+        transport.send_nowait([refusal()])

@@ -139,7 +139,8 @@ def _command(spec: ActorSpec, fd: int) -> list[str]:
     boot = _BOOT.format(root=_PACKAGE_ROOT, fd=fd, parent_pid=os.getpid())
     flags = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]
     # -P keeps the working directory, where anything may lie, off the import path while booting.
-    return [sys.executable, *flags, "-P", "-c", boot, f"actor:{spec.uid[0]}"]
+    safe_path = [] if "-P" in flags else ["-P"]
+    return [sys.executable, *flags, *safe_path, "-c", boot, f"actor:{spec.uid[0]}"]
 
 
 @contextlib.contextmanager

@@ -165,6 +165,8 @@ class Child:
             how = f"{how}, because its link was lost: {self._killed_for}"
         self.death = ActorDied(
             f"actor {self.uid[0]!r} (pid {process.pid}) ended: {how}",
+            uid=self.uid,
+            pid=process.pid,
             exit_code=process.exit_code,
             signal=process.signal,
             stderr_tail=process.stderr_tail,
@@ -177,6 +179,8 @@ class Child:
         assert death is not None
         return ActorDied(
             str(death),
+            uid=death.uid,
+            pid=death.pid,
             exit_code=death.exit_code,
             signal=death.signal,
             stderr_tail=death.stderr_tail,

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import functools
 import gc
-import struct
 from collections.abc import Callable
 from typing import Any, Union
 
@@ -31,6 +30,8 @@ _PACKER_BUFFER_BYTES = 4096  # msgpack takes 256 KiB by default, for each link
 _FIXMAP = 0x80
 _FIXMAP_MAX = 15
 _SEGMENTS_KEY = b"\xa8segments"
+_SEGMENTS_END = 1 + len(_SEGMENTS_KEY)
+_TIMESTAMP_AS_DATETIME = 3
 _NOT_CONTAINERS = bytes([*range(0x80), *range(0xA0, 0xDC), *range(0xE0, 0x100)])
 """Every byte that cannot open an array or a map: deleting them leaves an upper bound of the
 nesting."""
@@ -55,7 +56,11 @@ class Codec:
         self._incoming: list[memoryview] = []
         self._fault: str | None = None
         self._unpack = functools.partial(
-            msgpack.unpackb, raw=False, strict_map_key=False, ext_hook=self._decode_extension
+            msgpack.unpackb,
+            raw=False,
+            strict_map_key=False,
+            timestamp=_TIMESTAMP_AS_DATETIME,
+            ext_hook=self._decode_extension,
         )
         extensions.install(self, types)
 
@@ -176,7 +181,7 @@ class Codec:
         """
         self._fault = None
         try:
-            if len(frame) >= self._limits.segment_bytes:
+            if bytes(frame[1:_SEGMENTS_END]) == _SEGMENTS_KEY:
                 frame = self._split_segments(frame)
             message = self._unpack(frame)
             limit = self._limits.max_depth
@@ -200,7 +205,9 @@ class Codec:
             return self.undecodable(f"extension {code} is not known in the receiving process")
         try:
             return decode(data)
-        except (TypeError, ValueError, LookupError, OverflowError, struct.error) as error:
+        except (RemoteProtocolError, RecursionError, MemoryError):
+            raise
+        except Exception as error:
             # The frame is sound, only this value is not: that fails its call, not the link.
             return self.undecodable(f"extension {code}: {type(error).__name__}: {error}")
 
@@ -208,10 +215,9 @@ class Codec:
         """Set the segments of *frame* aside and return the rest as a map of its own."""
         view = memoryview(frame)
         first = view[0]
-        prefix = 1 + len(_SEGMENTS_KEY)
-        if not _FIXMAP < first <= _FIXMAP | _FIXMAP_MAX or view[1:prefix] != _SEGMENTS_KEY:
+        if not _FIXMAP < first <= _FIXMAP | _FIXMAP_MAX:
             return frame
-        count, position = _read_array_header(view, prefix)
+        count, position = _read_array_header(view, _SEGMENTS_END)
         for _ in range(count):
             start, end = _read_bin_header(view, position)
             self._incoming.append(view[start:end])

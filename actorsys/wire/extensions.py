@@ -173,12 +173,20 @@ def _install_registered(codec: Codec, types: TypeTable) -> None:
 def _name_field(
     codec: Codec, tag: str | None, fields: dict[str, Any], error: EncodeError
 ) -> EncodeError:
-    """Find the field that cannot travel and return an error that names it."""
+    """Find the field that cannot travel and return an error that names it.
+
+    Only the innermost dataclass does so: looking again on each level would take twice as long
+    with each.
+    """
+    if error.field is not None:
+        return error
     for name, content in fields.items():
         try:
             codec.pack_nested(content)
         except EncodeError as reason:
-            return EncodeError(f"field {name!r} of {tag}: {reason}")
+            named = EncodeError(f"field {name!r} of {tag}: {reason}")
+            named.field = name
+            return named
     return error
 
 
@@ -233,10 +241,15 @@ def _install_numpy(codec: Codec) -> None:
         import numpy
 
         dtype, shape, order, content = codec.unpack_nested(data)
-        if not content and not isinstance(content, int):
-            return numpy.empty(tuple(shape), dtype=_dtype(numpy, dtype))
-        raw = codec.take_segment(content) if isinstance(content, int) else bytearray(content)
-        flat = numpy.frombuffer(raw, dtype=_dtype(numpy, dtype))
+        raw = codec.take_segment(content) if type(content) is int else bytearray(content)
+        if isinstance(raw, memoryview) and raw.readonly:
+            raw = bytearray(raw)
+        # An empty buffer is refused by frombuffer; an empty array reshapes to empty shapes only.
+        flat = (
+            numpy.frombuffer(raw, dtype=_dtype(numpy, dtype))
+            if raw
+            else numpy.empty(0, dtype=_dtype(numpy, dtype))
+        )
         return flat.reshape(tuple(shape), order=order)
 
     def pack_scalar(value: Any) -> bytes:
@@ -255,8 +268,14 @@ def _install_numpy(codec: Codec) -> None:
 def _dtype_name(dtype: Any) -> Any:
     """Return a dtype as text, or as a list of fields when it is a record."""
     if dtype.names is None:
-        return dtype.str
-    return [[name, _dtype_name(dtype[name])] for name in dtype.names]
+        name: Any = dtype.str
+    else:
+        name = [[field, _dtype_name(dtype[field])] for field in dtype.names]
+    import numpy
+
+    if _dtype(numpy, name) != dtype:
+        raise EncodeError(f"a NumPy array of dtype {dtype} has padding or arrays in its records")
+    return name
 
 
 def _dtype(numpy: Any, name: Any) -> Any:

@@ -223,10 +223,8 @@ class ServerHandshake(Handshake):
         return _joined(self._peer_hello.frame, self._own_hello)
 
 
-def refusal(error: HandshakeError) -> bytes:
-    """Return what an accepting end tells a peer of another version; nobody else is told."""
-    if not isinstance(error, VersionMismatch):
-        return b""
+def refusal() -> bytes:
+    """Return what an accepting end tells a peer of another version."""
     return _frame(_pack({"error": {"type_str": "VersionMismatch", "version": PROTOCOL_VERSION}}))
 
 

@@ -10,6 +10,7 @@ import pathlib
 import sys
 import threading
 import uuid
+import warnings
 from collections import OrderedDict, defaultdict, namedtuple
 from collections.abc import Iterator
 from decimal import Decimal
@@ -148,7 +149,9 @@ PLAIN = [
     datetime.datetime.min,
     datetime.datetime.max,
     datetime.datetime(2024, 1, 1, tzinfo=datetime.UTC),
-    datetime.datetime(2024, 1, 1, tzinfo=datetime.timezone(datetime.timedelta(hours=-7, minutes=3))),
+    datetime.datetime(
+        2024, 1, 1, tzinfo=datetime.timezone(datetime.timedelta(hours=-7, minutes=3))
+    ),
     datetime.datetime(2024, 6, 1, 12, tzinfo=BERLIN),
     pathlib.Path("/tmp/a b/\u00e9"),
     pathlib.Path("."),
@@ -374,6 +377,15 @@ def test_what_cannot_travel_cannot_hide_in_a_container(codec: Codec, place: Any)
 def test_a_dataclass_without_one_of_its_fields_is_an_encode_error(codec: Codec) -> None:
     with pytest.raises(EncodeError):
         codec.encode({"return": Late("never computed")}, MAX_BYTES)
+
+
+@pytest.mark.timeout(5)
+def test_a_value_deep_inside_dataclasses_is_refused_at_once(codec: Codec) -> None:
+    value: Any = object()
+    for _ in range(LIMITS.max_typed_depth - 2):
+        value = Slotted([value])
+    with pytest.raises(EncodeError, match="object cannot travel"):
+        codec.encode({"return": value}, MAX_BYTES)
 
 
 def test_the_error_names_the_type_and_says_what_to_do(codec: Codec) -> None:
@@ -811,8 +823,6 @@ def test_a_code_can_be_taken_once(codec: Codec) -> None:
 @pytest.fixture(autouse=True)
 def _no_numpy_warnings() -> Iterator[None]:
     """Keep NumPy's notes on old names of types, which a hostile peer may use, from the tests."""
-    import warnings
-
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         yield
