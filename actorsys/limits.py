@@ -49,7 +49,7 @@ class Limits:
     max_calls_per_link: int = 10_000
     """Calls in flight from one peer, each a task of about 10 KiB."""
 
-    items_per_checkpoint: int = 64
+    items_per_checkpoint: int = 256
     """A stream that never has to wait still lets other tasks run after so many items."""
 
     checkpoint_seconds: float = 0.001

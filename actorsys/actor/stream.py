@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -55,11 +55,8 @@ class MsgStream(trio.abc.Channel[Any]):
         """
         return await self._flow.receive()
 
-    async def __anext__(self) -> Any:
-        try:
-            return await self._flow.receive()
-        except trio.EndOfChannel:
-            raise StopAsyncIteration from None
+    def __anext__(self) -> Coroutine[Any, Any, Any]:
+        return self._flow.__anext__()
 
     async def aclose(self) -> None:
         """End the stream for both sides. What has not been read is dropped."""

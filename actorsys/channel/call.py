@@ -14,7 +14,6 @@ from ..errors import (
     ContextCancelled,
     EncodeError,
     LocalProtocolError,
-    RemoteProtocolError,
     Uid,
 )
 from ..wire import (
@@ -32,6 +31,7 @@ from ..wire import (
     caller_step,
 )
 from ..wire.messages import functype_frame
+from ..wire.states import WITH_ITEMS
 from .flow import Flow
 from .remote_errors import unpack_error
 from .waiters import Waiters
@@ -173,6 +173,10 @@ class OutgoingCall:
 
     def on_message(self, message: Message) -> None:
         """Take the next message of the callee."""
+        if type(message) is Item and self._state in WITH_ITEMS and message.fault is None:
+            assert self.flow is not None
+            self.flow.on_item(message)
+            return
         self._state = caller_step(self._state, message)
         if type(message) is ErrorReply:
             self._on_error(message)
@@ -210,9 +214,7 @@ class OutgoingCall:
 
     def _on_stream_message(self, message: Message) -> None:
         assert self.flow is not None
-        if type(message) is Item:
-            self.flow.on_item(message)
-        elif type(message) is Credit:
+        if type(message) is Credit:
             self.flow.on_credit(message.granted)
         elif self._state is CallState.ENDED:
             self.end(None, None)
@@ -284,10 +286,9 @@ class IncomingCall:
 
     def on_message(self, message: Message) -> None:
         """Take the next message of the caller."""
-        self._state = callee_step(self._state, message)
         flow = self.flow
-        if flow is None:
-            raise RemoteProtocolError("a plain call has no stream")
+        self._state = callee_step(self._state, message)
+        assert flow is not None, "the table has no entry for a plain call"
         if message.fault is not None:
             flow.finish(EncodeError(f"a stream item: {message.fault}"))
         elif type(message) is Item:

@@ -86,9 +86,10 @@ class Flow:
         else:
             await self._wait_sendable()
         self._check_sendable()
-        self._credit.spend(sum(map(len, frame)))
+        is_large = len(frame) > 1
+        self._credit.spend(sum(map(len, frame)) if is_large else len(frame[0]))
         channel.outbox.put(frame)
-        if len(frame) > 1:
+        if is_large:
             await channel.outbox.wait_written(channel.outbox.enqueued)
 
     async def receive(self) -> Any:
@@ -110,6 +111,19 @@ class Flow:
         value, size = self._items.popleft()
         self._consume(size)
         return value
+
+    async def __anext__(self) -> Any:
+        """Return the next item, as `receive`, for a loop over all of them."""
+        if self._items:
+            await self._checkpoint()
+            if self._items:
+                value, size = self._items.popleft()
+                self._consume(size)
+                return value
+        try:
+            return await self.receive()
+        except trio.EndOfChannel:
+            raise StopAsyncIteration from None
 
     def stop(self) -> None:
         """Send our stop, once; what arrives from now on is dropped."""

@@ -173,26 +173,26 @@ class Codec:
 
     # --- decoding ------------------------------------------------------------------------
 
-    def decode(self, frame: Buffer) -> tuple[dict[Any, Any], str | None]:
+    def decode(self, frame: bytes | bytearray) -> tuple[dict[Any, Any], str | None]:
         """Return the map in *frame*, and why it cannot be delivered, or None.
 
         Raises:
           RemoteProtocolError: the bytes are not one well-formed map within the limits.
         """
         self._fault = None
+        limit = self._limits.max_depth
         try:
-            if bytes(frame[1:_SEGMENTS_END]) == _SEGMENTS_KEY:
-                frame = self._split_segments(frame)
-            message = self._unpack(frame)
-            limit = self._limits.max_depth
-            too_deep = len(frame) > limit and _exceeds_depth(message, frame, limit)
+            is_segmented = frame.startswith(_SEGMENTS_KEY, 1)
+            body = self._set_segments_aside(frame) if is_segmented else frame
+            message = self._unpack(body)
+            too_deep = len(body) > limit and _exceeds_depth(message, body, limit)
         except RemoteProtocolError:
             raise
         except Exception as error:
             # Whatever the parser and the decoders make of hostile bytes, it is the peer's fault.
             raise RemoteProtocolError(f"malformed frame: {type(error).__name__}") from error
-        finally:
-            self._incoming.clear()
+        if is_segmented:
+            self._incoming = []
         if type(message) is not dict:
             raise RemoteProtocolError(f"a frame holds one map, not {type(message).__name__}")
         if too_deep:
@@ -211,17 +211,19 @@ class Codec:
             # The frame is sound, only this value is not: that fails its call, not the link.
             return self.undecodable(f"extension {code}: {type(error).__name__}: {error}")
 
-    def _split_segments(self, frame: Buffer) -> Buffer:
-        """Set the segments of *frame* aside and return the rest as a map of its own."""
+    def _set_segments_aside(self, frame: bytes | bytearray) -> bytes:
+        """Keep the segments of *frame* for `take_segment`; return the rest as a map of its own."""
         view = memoryview(frame)
         first = view[0]
         if not _FIXMAP < first <= _FIXMAP | _FIXMAP_MAX:
-            return frame
+            raise RemoteProtocolError("segments stand in a map of at most 15 keys")
         count, position = _read_array_header(view, _SEGMENTS_END)
+        incoming = []
         for _ in range(count):
             start, end = _read_bin_header(view, position)
-            self._incoming.append(view[start:end])
+            incoming.append(view[start:end])
             position = end
+        self._incoming = incoming
         return bytes([first - 1]) + view[position:]
 
 

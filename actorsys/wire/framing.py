@@ -6,11 +6,13 @@ into the memory in which its arrays will stay.
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterator
 
 from ..errors import LimitExceeded, RemoteProtocolError
-from .codec import HEADER_BYTES, Buffer
+from .codec import HEADER_BYTES
 
+_LENGTH = struct.Struct("<I")
 _FOREIGN_GREETINGS = {
     b"GET ": "an HTTP request",
     b"POST": "an HTTP request",
@@ -72,7 +74,7 @@ class FrameReader:
         self._chunk, self._position = b"", 0
         return rest
 
-    def __iter__(self) -> Iterator[Buffer]:
+    def __iter__(self) -> Iterator[bytes | bytearray]:
         """Yield each complete frame; a large one as a ``bytearray`` that is nobody else's.
 
         Raises:
@@ -86,9 +88,10 @@ class FrameReader:
             yield large
         # The loop works on locals: it is the path of every message.
         chunk, position, size = self._chunk, self._position, len(self._chunk)
+        read_length = _LENGTH.unpack_from
         while size - position >= HEADER_BYTES:
             start = position + HEADER_BYTES
-            length = int.from_bytes(chunk[position:start], "little")
+            (length,) = read_length(chunk, position)
             if length > self.max_frame_bytes or not length:
                 raise self._bad_length(length, chunk[position:start])
             end = start + length

@@ -215,6 +215,10 @@ def _parse_functype(raw: dict[Any, Any]) -> Functype:
     return Functype(kind, _cid(raw))  # type: ignore[arg-type]
 
 
+def _parse_item(raw: dict[Any, Any]) -> Item:
+    return Item(raw["yield"], _cid(raw))
+
+
 def _parse_stop(raw: dict[Any, Any]) -> Stop:
     return Stop(_cid(raw))
 
@@ -237,7 +241,7 @@ _PARSERS: dict[Any, Callable[[dict[Any, Any]], Message]] = {
     "cmd": _parse_call,
     "functype": _parse_functype,
     "return": lambda raw: Return(raw["return"], _cid(raw)),
-    "yield": lambda raw: Item(raw["yield"], _cid(raw)),
+    "yield": _parse_item,
     "started": lambda raw: Started(raw["started"], _cid(raw)),
     "stop": _parse_stop,
     "credit": _parse_credit,

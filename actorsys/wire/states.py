@@ -74,6 +74,9 @@ CALLEE_TABLE: _Table = {
 }
 """What a caller may send after its ``cmd``, by the state in which the callee holds it."""
 
+WITH_ITEMS = frozenset([_S.PRODUCING, _S.OPEN])
+"""The states in which an item may come; it changes nothing in them, in either table."""
+
 CALLEE_START: dict[Kind, CallState] = {
     "asyncfunc": _S.COMPUTING,
     "asyncgen": _S.PRODUCING,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
 from collections.abc import AsyncIterator
 
@@ -43,12 +42,6 @@ async def count() -> AsyncIterator[int]:
     while True:
         yield i
         i += 1
-
-
-async def count_then_die(stop: int) -> AsyncIterator[int]:
-    for i in range(stop):
-        yield i
-    os.kill(os.getpid(), signal.SIGKILL)
 
 
 async def count_then_hang(stop: int) -> AsyncIterator[int]:

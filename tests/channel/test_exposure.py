@@ -1,4 +1,4 @@
-"""Exposure: only public functions that an exposed module defines, found by name and nothing else."""
+"""Exposure: the public functions that an exposed module defines, and nothing else."""
 
 from __future__ import annotations
 
@@ -234,7 +234,7 @@ def test_a_function_is_named_by_its_module_and_name() -> None:
 
 @pytest.mark.parametrize("fn", [anonymous, Service.method, lambda: 1, bound, hidden])
 def test_what_has_no_name_of_its_own_cannot_be_called(fn: Any) -> None:
-    with pytest.raises((NotExposed, LocalProtocolError), match="top of a module|not a function"):
+    with pytest.raises((NotExposed, LocalProtocolError), match=r"top of a module|not a function"):
         qualify(fn)
 
 

@@ -65,13 +65,28 @@ async def test_an_empty_stream_just_ends() -> None:
 
 
 async def test_an_error_comes_in_place_of_the_end() -> None:
-    async with open_pair() as (alice, _):
-        call, flow = await open_stream(alice, "count_and_fail", 0)
+    async with open_raw(channel_is_client=True) as (peer, channel):
+        call = await start(channel, "count", 3, kind="asyncgen")
+        await peer.receive()
+        await peer.send({"functype": "asyncgen", "cid": call.cid}, {"yield": 0, "cid": call.cid})
+        await call.wait_started()
+        assert call.flow is not None
+        assert await call.flow.receive() == 0
+        error = {"type_str": "ValueError", "message": "out of numbers"}
+        await peer.send({"error": error, "cid": call.cid})
         for _ in range(2):
             with pytest.raises(ValueError, match="out of numbers"):
-                await flow.receive()
+                await call.flow.receive()
         with pytest.raises(RemoteActorError):
             await call.result()
+
+
+async def test_a_generator_that_fails_fails_its_reader() -> None:
+    async with open_pair() as (alice, _):
+        with pytest.raises(ValueError, match="out of numbers"):
+            _, flow = await open_stream(alice, "count_and_fail", 3)
+            await read_all(flow)
+        assert await ask(alice, "echo", 1) == 1
 
 
 async def test_a_producer_stops_at_the_window() -> None:
@@ -312,7 +327,7 @@ async def test_an_error_wakes_a_sender_and_drops_what_is_unread() -> None:
 
 
 async def test_grants_are_sent_as_items_are_read_and_not_before() -> None:
-    limits = Limits(stream_window_bytes=1000)
+    limits = Limits(stream_window_bytes=KIB)
     async with open_raw(limits, channel_is_client=True) as (peer, channel):
         call = await start(channel, "count", 4, kind="asyncgen")
         await peer.receive()

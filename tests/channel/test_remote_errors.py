@@ -666,8 +666,20 @@ def test_a_wide_error_is_not_built_whole() -> None:
 
 
 NAMES = st.sampled_from(
-    ["ValueError", "KeyError", "OSError", "SyntaxError", "UnicodeDecodeError", "ExceptionGroup"]
-    + ["ImportError", "UnicodeEncodeError", "actorsys.errors:ActorDied", "os:x", "print"]
+    [
+        "ValueError",
+        "KeyError",
+        "OSError",
+        "SyntaxError",
+        "UnicodeDecodeError",
+        "UnicodeEncodeError",
+        "ImportError",
+        "MemoryError",
+        "ExceptionGroup",
+        "actorsys.errors:ActorDied",
+        "os:x",
+        "print",
+    ]
 )
 SIMPLE = st.none() | st.integers() | st.text(max_size=5) | st.binary(max_size=5) | st.booleans()
 VALUES = st.recursive(

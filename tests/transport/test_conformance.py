@@ -371,7 +371,7 @@ async def test_an_unknown_scheme_is_named(scheme: str) -> None:
 
 @pytest.mark.parametrize("address", ["tcp:", "tcp:localhost", "tcp:127.0.0.1:x"])
 async def test_an_address_that_is_none_is_a_value_error(address: str) -> None:
-    with pytest.raises(ValueError, match="invalid literal|address"):
+    with pytest.raises(ValueError, match=r"invalid literal|address"):
         await connect(address)
 
 
@@ -383,7 +383,7 @@ async def test_a_port_that_is_none_is_a_value_error(port: int) -> None:
 
 @pytest.mark.parametrize("address", ["unix:@nobody-here", "unix:/no/such/folder/socket"])
 async def test_connecting_to_nobody_is_an_os_error(address: str) -> None:
-    with pytest.raises(OSError, match="refused|No such"):
+    with pytest.raises(OSError, match=r"refused|No such"):
         await connect(address)
 
 

@@ -82,8 +82,22 @@ PACKED = st.recursive(
     max_leaves=10,
 )
 KEYS = st.sampled_from(
-    ["cmd", "functype", "return", "yield", "started", "stop", "credit", "error"]
-    + ["cid", "args", "deadline", "trace", "segments", "unknown"]
+    [
+        "cmd",
+        "functype",
+        "return",
+        "yield",
+        "started",
+        "stop",
+        "credit",
+        "error",
+        "cid",
+        "args",
+        "deadline",
+        "trace",
+        "segments",
+        "unknown",
+    ]
 )
 COMMANDS = st.tuples(
     st.text(max_size=5) | PACKED,
