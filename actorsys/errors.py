@@ -37,7 +37,7 @@ class RemoteActorError(ActorsysError):
     message: str = ""
 
     def __str__(self) -> str:
-        return self.message or super().__str__()
+        return self.message
 
 
 class ContextCancelled(ActorsysError):

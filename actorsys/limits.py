@@ -111,6 +111,9 @@ class Limits:
     max_text_chars: int = 4 * KIB
     """A message or note in an error that travels."""
 
+    max_error_values_bytes: int = 64 * KIB
+    """Arguments and attributes of all errors in one error; what is larger is left out."""
+
     max_error_nodes: int = 128
     """Errors in one error: causes, contexts and members of groups together."""
 

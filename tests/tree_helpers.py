@@ -111,7 +111,7 @@ def script_running(
 @contextmanager
 def program_running(command: list[str], folder: Path) -> Iterator[subprocess.Popen[str]]:
     """Run *command* in *folder*, in a process group of its own."""
-    package_root = str(Path(actorsys.__file__).parent.parent)
+    roots = [Path(actorsys.__file__).parent.parent, Path(__file__).parent]
     with subprocess.Popen(
         command,
         cwd=folder,
@@ -119,7 +119,7 @@ def program_running(command: list[str], folder: Path) -> Iterator[subprocess.Pop
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env={**os.environ, "PYTHONPATH": package_root},
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(map(str, roots))},
         start_new_session=True,
     ) as process:
         try:

@@ -11,7 +11,7 @@ import trio
 
 from ..channel import Channel, OutgoingCall, qualify
 from ..errors import ContextCancelled, Uid
-from ..wire import Kind
+from ..wire import MAX_DEADLINE_SECONDS, Kind
 from .context import CallerContext, Context
 from .current import trace_context
 from .stream import MsgStream
@@ -184,7 +184,8 @@ def _extras() -> dict[str, Any] | None:
     extras: dict[str, Any] | None = None
     deadline = trio.current_effective_deadline()
     if deadline != math.inf:
-        extras = {"deadline": max(0.0, deadline - trio.current_time())}
+        left = max(0.0, deadline - trio.current_time())
+        extras = {"deadline": min(left, MAX_DEADLINE_SECONDS)}
     trace = trace_context.get()
     if trace is not None:
         extras = extras or {}

@@ -101,6 +101,6 @@ def _end_cancelled(call: IncomingCall) -> None:
     canceller = call.canceller or channel.session.peer_uid
     reason = call.cancel_reason or "its deadline has passed"
     fields = pack_cancelled(
-        canceller, reason, channel.session.own_uid, channel.limits, channel.can_travel
+        canceller, reason, channel.session.own_uid, channel.limits, channel.measure
     )
     call.send_error(fields)

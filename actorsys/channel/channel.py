@@ -339,12 +339,18 @@ class Channel:
 
     def pack_error(self, error: BaseException) -> dict[str, Any]:
         """Return *error*, raised in this process, as it travels."""
-        return pack_error(error, self.session.own_uid, self.limits, self.can_travel)
+        return pack_error(error, self.session.own_uid, self.limits, self.measure)
 
-    def can_travel(self, value: Any) -> bool:
-        """Tell whether *value* can be encoded within a modest size."""
+    def measure(self, value: Any) -> int | None:
+        """Return how many bytes *value* takes in an error, or None if it cannot travel.
+
+        It is measured inside containers: in an error, it stands deeper than in a result.
+        """
+        depth = self.limits.max_error_depth
+        nested = value
+        for _ in range(2 * depth):
+            nested = [nested]
         try:
-            self.codec.encode({"return": value}, self.limits.stream_window_bytes)
+            return sum(map(len, self.encode({"return": nested})))
         except (EncodeError, LimitExceeded):
-            return False
-        return True
+            return None

@@ -66,10 +66,10 @@ class Dispatcher:
         if type(message) is Call:
             return self._on_call(message)
         call = self._calls.get(message.cid)
-        if call is not None:
-            call.on_message(message)
-        else:
+        if call is None:
             self._on_stray(message)
+        elif not call.has_ended:
+            call.on_message(message)
         return None
 
     def _on_stray(self, message: Message) -> None:

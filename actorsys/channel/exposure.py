@@ -80,12 +80,19 @@ class Exposure:
         fn = vars(module).get(func)
         if fn is None:
             raise NotExposed(f"module {ns!r} has no function {func!r}")
-        inner = inspect.unwrap(fn) if callable(fn) else fn
-        if not isinstance(inner, types.FunctionType):
+        if not isinstance(_unwrapped(fn), types.FunctionType):
             raise NotExposed(f"{ns}:{func} is not a function")
         if canonical_module(getattr(fn, "__module__", "")) != ns:
             raise NotExposed(f"{ns}:{func} is imported there; expose the module that defines it")
         return Target(fn, *_kind_of(fn))
+
+
+def _unwrapped(value: object) -> object:
+    """Return the function inside decorators, or *value* itself."""
+    try:
+        return inspect.unwrap(value) if callable(value) else value
+    except ValueError:  # a circle of wrappers
+        return value
 
 
 def _kind_of(fn: Callable[..., Any]) -> tuple[Kind, bool]:

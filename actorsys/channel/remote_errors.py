@@ -17,11 +17,12 @@ from typing import Any
 from .. import errors as own_errors
 from ..errors import ActorsysError, ContextCancelled, RemoteActorError, Uid
 from ..limits import Limits
-from ..wire import TYPES, canonical_module
+from ..wire import TYPES, canonical_module, cut
 
-CanTravel = Callable[[Any], bool]
+Measure = Callable[[Any], "int | None"]
+"""Tells how many bytes a value takes on the wire, or None when it cannot travel."""
+
 _OWN_MODULE = own_errors.__name__
-_CUT = "\n... cut ...\n"
 # Raised here, these would mean something to Python itself and not to `except` clauses.
 _NOT_IMITATED = (StopIteration, StopAsyncIteration, GeneratorExit, KeyboardInterrupt, SystemExit)
 _RESERVED = frozenset(dir(RemoteActorError))
@@ -33,18 +34,19 @@ CANCELLED_KEY = "cancelled"
 
 
 def pack_error(
-    error: BaseException, own_uid: Uid, limits: Limits, can_travel: CanTravel
+    error: BaseException, own_uid: Uid, limits: Limits, measure: Measure
 ) -> dict[str, Any]:
     """Return *error*, raised in the actor *own_uid*, as the map of an error message."""
-    return _Packer(own_uid, limits, can_travel).pack(error, 0)
+    return _Packer(own_uid, limits, measure).pack(error, 0)
 
 
 class _Packer:
-    def __init__(self, own_uid: Uid, limits: Limits, can_travel: CanTravel) -> None:
+    def __init__(self, own_uid: Uid, limits: Limits, measure: Measure) -> None:
         self._own_uid = own_uid
         self._limits = limits
-        self._can_travel = can_travel
+        self._measure = measure
         self._nodes_left = limits.max_error_nodes
+        self._bytes_left = limits.max_error_values_bytes
         self._seen: set[int] = set()
 
     def pack(self, error: BaseException, depth: int) -> dict[str, Any]:
@@ -68,16 +70,23 @@ class _Packer:
 
     def _pack_state(self, error: BaseException, fields: dict[str, Any]) -> None:
         """Add what a class needs beyond its message, if it can travel."""
-        args = [] if isinstance(error, BaseExceptionGroup) else list(error.args)
-        if args and self._can_travel(args):
+        args = _args_of(error)
+        if args and self._has_bytes_for(args):
             fields["args"] = args
         state = {
             name: value
             for name, value in vars(error).items()
             if not name.startswith("_") and name not in _RESERVED
         }
-        if state and self._can_travel(state):
+        if state and self._has_bytes_for(state):
             fields["state"] = state
+
+    def _has_bytes_for(self, value: Any) -> bool:
+        size = self._measure(value)
+        if size is None or size > self._bytes_left:
+            return False
+        self._bytes_left -= size
+        return True
 
     def _pack_relatives(self, error: BaseException, fields: dict[str, Any], depth: int) -> None:
         """Add the cause, the context and the members of a group, while there is room."""
@@ -103,7 +112,11 @@ class _Packer:
         if isinstance(error, RemoteActorError):
             here = "".join(traceback.format_tb(error.__traceback__))
             return f"{error.tb_str}\nRelayed by actor {self._own_uid[0]!r}:\n{here}"
-        return "".join(traceback.format_exception(error))
+        try:
+            return "".join(traceback.format_exception(error))
+        except Exception as broken:
+            # An error with odd fields may be one that the standard library cannot print.
+            return f"{_type_name(error)}: <printing it raised {type(broken).__name__}>"
 
 
 def _type_name(error: BaseException) -> str:
@@ -115,10 +128,23 @@ def _type_name(error: BaseException) -> str:
     return f"{canonical_module(cls.__module__)}:{cls.__qualname__}"
 
 
+def _args_of(error: BaseException) -> list[Any]:
+    if isinstance(error, BaseExceptionGroup):
+        return []
+    if isinstance(error, OSError) and not isinstance(error, ActorsysError):
+        # The file name is not among its args, but it is among what builds it again.
+        rebuilt = error.__reduce__()[1]
+        return list(rebuilt) if isinstance(rebuilt, tuple) else list(error.args)
+    return list(error.args)
+
+
 def _own_notes(error: BaseException) -> list[str]:
-    if isinstance(error, RemoteActorError):
-        return list(error.notes)
-    return [str(note) for note in getattr(error, "__notes__", ())]
+    """Return the notes of *error*, without the one that was added on its arrival here."""
+    notes = getattr(error, "__notes__", None)
+    if not isinstance(notes, (list, tuple)):
+        return []
+    arrival = getattr(error, "_provenance", None)
+    return [note for note in notes if isinstance(note, str) and note is not arrival]
 
 
 def _safe_str(error: BaseException) -> str:
@@ -128,22 +154,12 @@ def _safe_str(error: BaseException) -> str:
         return f"<str() of this error raised {type(broken).__name__}>"
 
 
-def cut(text: str, max_chars: int) -> str:
-    """Return *text* with its middle cut and its control characters escaped."""
-    if len(text) > max_chars:
-        half = (max_chars - len(_CUT)) // 2
-        text = text[:half] + _CUT + text[-half:]
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() or c in "\n\t" else ascii(c)[1:-1] for c in text)
-
-
 def pack_cancelled(
-    canceller: Uid, reason: str, own_uid: Uid, limits: Limits, can_travel: CanTravel
+    canceller: Uid, reason: str, own_uid: Uid, limits: Limits, measure: Measure
 ) -> dict[str, Any]:
     """Return the error of a call that *canceller* has cancelled."""
     error = ContextCancelled(reason, canceller=canceller)
-    fields = pack_error(error, own_uid, limits, can_travel)
+    fields = pack_error(error, own_uid, limits, measure)
     fields[CANCELLED_KEY] = True
     return fields
 
@@ -166,30 +182,34 @@ class _Unpacker:
 
     def unpack(self, fields: dict[Any, Any], depth: int) -> BaseException:
         self._nodes_left -= 1
-        error: BaseException = self._build(fields, depth)
-        if isinstance(error, RemoteActorError):
-            self._describe(error, fields)
+        error = self._build(fields, depth)
         error.__cause__ = self._relative(fields.get("cause"), depth)
-        context = self._relative(fields.get("context"), depth)
-        if context is not None:
-            error.__context__ = context
+        error.__context__ = self._relative(fields.get("context"), depth)
+        error.__suppress_context__ = error.__context__ is None
         return error
 
-    def _build(self, fields: dict[Any, Any], depth: int) -> Any:
-        type_str, message = self._text(fields, "type_str"), self._text(fields, "message")
+    def _build(self, fields: dict[Any, Any], depth: int) -> BaseException:
+        message = self._text(fields, "message")
         state = fields.get("state")
-        state = state if type(state) is dict else {}
+        state = self._clean(state) if type(state) is dict else {}
         if fields.get(CANCELLED_KEY) is True:
             return ContextCancelled(message, canceller=_uid(state.get("canceller")))
         members = self._members(fields.get("group"), depth)
-        cls = _class_for(type_str, is_group=bool(members))
+        cls = _class_for(self._text(fields, "type_str"), is_group=bool(members))
         args = fields.get("args")
-        error = _instantiate(cls, message, args if type(args) is list else [message], members)
-        for name, value in state.items():
-            if type(name) is str and not name.startswith("_") and name not in _RESERVED:
-                with contextlib.suppress(AttributeError, TypeError):  # a property without setter
-                    setattr(error, name, value)
+        args = list(self._clean(dict(enumerate(args))).values()) if type(args) is list else None
+        error = _instantiate(cls, message, [message] if args is None else args, members)
+        _set_state(error, state)
+        self._describe(error, fields)
         return error
+
+    def _clean(self, values: dict[Any, Any]) -> dict[Any, Any]:
+        """Make the strings among *values* fit to be shown."""
+        max_chars = self._limits.max_text_chars
+        return {
+            name: cut(value, max_chars) if type(value) is str else value
+            for name, value in values.items()
+        }
 
     def _members(self, group: Any, depth: int) -> list[Exception]:
         if type(group) is not list:
@@ -202,19 +222,24 @@ class _Unpacker:
         return self.unpack(fields, depth + 1) if type(fields) is dict and has_room else None
 
     def _describe(self, error: RemoteActorError, fields: dict[Any, Any]) -> None:
-        error.message = self._text(fields, "message")
-        error.type_str = self._text(fields, "type_str")
-        tb_str = fields.get("tb_str")
-        error.tb_str = cut(tb_str, self._limits.max_traceback_chars) if type(tb_str) is str else ""
-        error.src_uid = _uid(fields.get("src_uid")) or ("", "")
-        path, notes = fields.get("relay_path"), fields.get("notes")
+        limits = self._limits
+        tb_str, path, notes = fields.get("tb_str"), fields.get("relay_path"), fields.get("notes")
         uids = [_uid(uid) for uid in path[:64]] if type(path) is list else []
-        error.relay_path = tuple(uid for uid in uids if uid)
         texts = [note for note in notes[:16] if type(note) is str] if type(notes) is list else []
-        error.notes = tuple(cut(note, self._limits.max_text_chars) for note in texts)
-        for note in error.notes:
-            error.add_note(note)
-        error.add_note(_provenance(error))
+        description = {
+            "message": self._text(fields, "message"),
+            "type_str": self._text(fields, "type_str"),
+            "tb_str": cut(tb_str, limits.max_traceback_chars) if type(tb_str) is str else "",
+            "src_uid": _uid(fields.get("src_uid")) or ("", ""),
+            "relay_path": tuple(uid for uid in uids if uid),
+            "notes": tuple(cut(note, limits.max_text_chars) for note in texts),
+        }
+        for name, value in description.items():
+            # A registered class may refuse attributes, as a frozen dataclass does.
+            object.__setattr__(error, name, value)
+        provenance = _provenance(error)
+        object.__setattr__(error, "_provenance", provenance)
+        object.__setattr__(error, "__notes__", [*error.notes, provenance])
 
     def _text(self, fields: dict[Any, Any], name: str) -> str:
         text = fields.get(name)
@@ -238,21 +263,52 @@ def _uid(raw: Any) -> Uid | None:
     return cut(name, 128), cut(unique, 128)
 
 
+def _set_state(error: RemoteActorError, state: dict[Any, Any]) -> None:
+    """Set attributes, but none that the builtin class behind *error* has itself."""
+    builtin = _builtin_base(type(error))
+    for name, value in state.items():
+        if type(name) is str and not name.startswith("_") and name not in _RESERVED:
+            if not hasattr(builtin, name):
+                with contextlib.suppress(AttributeError, TypeError):  # it has no such attribute
+                    object.__setattr__(error, name, value)
+
+
+def _builtin_base(cls: type) -> type[BaseException]:
+    """Return the class in the standard library whose memory layout instances of *cls* have."""
+    bases = [base for base in cls.__mro__ if base.__module__ == "builtins"]
+    return next(base for base in bases if issubclass(base, BaseException))
+
+
 def _instantiate(
     cls: type[RemoteActorError], message: str, args: list[Any], members: list[Exception]
 ) -> RemoteActorError:
+    """Make an instance of *cls*; no code of a registered class runs."""
     if members:
         return cls.__new__(cls, message or "remote errors", members)
     base = cls.__bases__[-1]
-    try:
-        error = cls.__new__(cls, *args)
-        if base.__module__ == "builtins":
-            base.__init__(error, *args)  # type: ignore[misc]
-    except Exception:
-        # The args of this class mean something that these values do not fit.
-        error = cls.__new__(cls)
+    builtin = _builtin_base(base)
+    error: RemoteActorError = builtin.__new__(cls)  # type: ignore[assignment]
+    if base is builtin and _fits(base, args):
+        with contextlib.suppress(Exception):  # values that this class does not take
+            rebuilt = builtin.__new__(cls, *args)
+            builtin.__init__(rebuilt, *args)  # type: ignore[misc]
+            return rebuilt  # type: ignore[return-value]
     error.args = tuple(args)
     return error
+
+
+def _fits(cls: type, args: list[Any]) -> bool:
+    """Tell whether *args* are safe to build *cls* from.
+
+    A SyntaxError takes anything for a position, and then cannot be printed.
+    """
+    if not issubclass(cls, SyntaxError) or len(args) < 2:
+        return True
+    place = args[1]
+    if type(place) not in (list, tuple) or not 4 <= len(place) <= 6:
+        return False
+    wanted = (str, int, int, str, int, int)
+    return all(value is None or type(value) is kind for value, kind in zip(place, wanted))
 
 
 _imitations: dict[type, type[RemoteActorError]] = {}
@@ -263,7 +319,11 @@ def _imitation(base: type[BaseException]) -> type[RemoteActorError]:
     """Return the class that is both a `RemoteActorError` and a *base*."""
     if base not in _imitations:
         bases = (RemoteActorError,) if base is RemoteActorError else (RemoteActorError, base)
-        body = {"__module__": "actorsys", "__init__": lambda self, *args, **kwargs: None}
+        body = {
+            "__module__": "actorsys",
+            "__init__": lambda self, *args, **kwargs: None,
+            "__str__": RemoteActorError.__str__,
+        }
         _imitations[base] = type(f"RemoteActorError[{base.__name__}]", bases, body)
     return _imitations[base]
 
@@ -274,11 +334,9 @@ def _class_for(type_str: str, is_group: bool) -> type[RemoteActorError]:
     base = _base_for(type_str)
     if base is None or issubclass(base, (*_NOT_IMITATED, BaseExceptionGroup, RemoteActorError)):
         return _imitation(RemoteActorError)
-    try:
+    with contextlib.suppress(TypeError):  # instances of two bases may be laid out differently
         return _imitation(base)
-    except TypeError:
-        # Two base classes whose instances are laid out differently cannot be joined.
-        return _imitation(RemoteActorError)
+    return _imitation(RemoteActorError)
 
 
 def _base_for(type_str: str) -> type[BaseException] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
 
 import trio
@@ -163,20 +164,39 @@ class MemoryListener(Listener):
     address = "memory:"
 
     def __init__(self) -> None:
-        self._send, self._receive = trio.open_memory_channel[MemoryTransport](64)
+        self._waiting: deque[MemoryTransport] = deque()
+        self._changed = trio.lowlevel.ParkingLot()
+        self._closed = False
 
     def __repr__(self) -> str:
-        return f"<MemoryListener: {self._receive.statistics().current_buffer_used} waiting>"
+        return f"<MemoryListener: {len(self._waiting)} waiting>"
 
     async def connect(self) -> MemoryTransport:
-        """Return the far end of a new connection to this listener."""
+        """Return the far end of a new connection to this listener.
+
+        Raises:
+          trio.BrokenResourceError: it is closed.
+        """
+        await trio.lowlevel.checkpoint()
+        if self._closed:
+            raise trio.BrokenResourceError("nobody listens there any more")
         ours, theirs = memory_transport_pair()
-        await self._send.send(theirs)
+        self._waiting.append(theirs)
+        self._changed.unpark()
         return ours
 
     async def accept(self) -> MemoryTransport:
-        return await self._receive.receive()
+        await trio.lowlevel.checkpoint()
+        while not self._waiting:
+            if self._closed:
+                raise trio.ClosedResourceError("this listener was closed here")
+            await self._changed.park()
+        return self._waiting.popleft()
 
     async def aclose(self) -> None:
-        self._send.close()
-        await self._receive.aclose()
+        self._closed = True
+        self._changed.unpark_all()
+        for transport in self._waiting:
+            await trio.aclose_forcefully(transport)
+        self._waiting.clear()
+        await trio.lowlevel.checkpoint()

@@ -30,4 +30,6 @@ async def connect_tcp(place: str) -> SocketTransport:
       ValueError: it is no such place.
     """
     host, _, port = place.rpartition(":")
+    if not 0 < int(port) < 65536:
+        raise ValueError(f"{port} is no port")
     return await connect_socket(socket.AF_INET, (host, int(port)))

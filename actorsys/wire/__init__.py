@@ -17,6 +17,7 @@ from .handshake import (
     Session,
 )
 from .messages import (
+    MAX_DEADLINE_SECONDS,
     Call,
     Credit,
     ErrorReply,
@@ -30,9 +31,11 @@ from .messages import (
     parse_message,
 )
 from .states import CallState, callee_step, caller_step
+from .text import cut
 from .typetable import TYPES, TypeTable, canonical_module, register_error, register_type
 
 __all__ = [
+    "MAX_DEADLINE_SECONDS",
     "TYPES",
     "Call",
     "CallState",
@@ -60,6 +63,7 @@ __all__ = [
     "callee_step",
     "caller_step",
     "canonical_module",
+    "cut",
     "parse_message",
     "register_error",
     "register_type",

@@ -19,6 +19,7 @@ import msgpack
 from ..errors import ActorsysError, EncodeError, LimitExceeded, RemoteProtocolError
 from ..limits import DEFAULT_LIMITS, Limits
 from . import extensions
+from .text import cut
 from .typetable import TYPES, TypeTable
 
 Buffer = Union[bytes, bytearray, memoryview]
@@ -26,10 +27,12 @@ EncodedFrame = list[Buffer]
 """The parts of one frame, in order, its length in front. Most frames have one part."""
 
 HEADER_BYTES = 4
+_MAX_FAULT_CHARS = 1000
 _PACKER_BUFFER_BYTES = 4096  # msgpack takes 256 KiB by default, for each link
 _FIXMAP = 0x80
 _FIXMAP_MAX = 15
 _SEGMENTS_KEY = b"\xa8segments"
+_MAX_SEGMENTS = 1024
 _SEGMENTS_END = 1 + len(_SEGMENTS_KEY)
 _TIMESTAMP_AS_DATETIME = 3
 _NOT_CONTAINERS = bytes([*range(0x80), *range(0xA0, 0xDC), *range(0xE0, 0x100)])
@@ -97,13 +100,15 @@ class Codec:
             raise RemoteProtocolError("extensions are nested too deeply")
         self._unpacking_depth += 1
         try:
+            if self._is_suspicious(data):
+                _check_complete(data)
             return self._unpack(data)
         finally:
             self._unpacking_depth -= 1
 
     def is_large(self, size: int) -> bool:
         """Tell whether *size* bytes travel outside the body."""
-        return size >= self._limits.segment_bytes
+        return size >= self._limits.segment_bytes and len(self._outgoing) < _MAX_SEGMENTS
 
     def add_segment(self, data: Buffer) -> int:
         """Put *data* in front of the frame being encoded; return its number."""
@@ -118,6 +123,7 @@ class Codec:
 
     def undecodable(self, reason: str) -> extensions.Undecodable:
         """Mark the frame being decoded as one that cannot be delivered."""
+        reason = cut(reason, _MAX_FAULT_CHARS)
         self._fault = self._fault or reason
         return extensions.Undecodable(reason)
 
@@ -139,8 +145,10 @@ class Codec:
             raise
         except (TypeError, ValueError, OverflowError, BufferError, RecursionError) as error:
             raise EncodeError(str(error)) from error
-        if len(body) > self._limits.max_depth:
-            self._check_depth_to_send(message, body)
+        if self._is_suspicious(body) and _is_deeper(message, self._limits.max_depth):
+            raise EncodeError(
+                f"the value is nested deeper than {self._limits.max_depth} (limits.max_depth)"
+            )
         if outgoing:
             return _with_segments(body, outgoing.copy(), max_bytes)
         _check_size(len(body), max_bytes)
@@ -148,7 +156,7 @@ class Codec:
 
     def wrap_large(self, value: Any) -> Any:
         """Mark *value*, if it is a large ``bytes``, to travel outside the body."""
-        if type(value) is bytes and len(value) >= self._limits.segment_bytes:
+        if type(value) is bytes and self.is_large(len(value)):
             return extensions.Segment(value)
         return value
 
@@ -166,10 +174,10 @@ class Codec:
             raise EncodeError(_cannot_travel(value))
         return msgpack.ExtType(code, self._by_code[code](value))
 
-    def _check_depth_to_send(self, message: Any, body: bytes) -> None:
+    def _is_suspicious(self, body: Buffer) -> bool:
+        """Tell whether *body* has bytes enough to open more containers than may be nested."""
         limit = self._limits.max_depth
-        if _exceeds_depth(message, body, limit):
-            raise EncodeError(f"the value is nested deeper than {limit} (limits.max_depth)")
+        return len(body) > limit and len(bytes(body).translate(None, _NOT_CONTAINERS)) > limit
 
     # --- decoding ------------------------------------------------------------------------
 
@@ -184,8 +192,11 @@ class Codec:
         try:
             is_segmented = frame.startswith(_SEGMENTS_KEY, 1)
             body = self._set_segments_aside(frame) if is_segmented else frame
+            is_suspicious = self._is_suspicious(body)
+            if is_suspicious:
+                _check_complete(body)
             message = self._unpack(body)
-            too_deep = len(body) > limit and _exceeds_depth(message, body, limit)
+            too_deep = is_suspicious and _is_deeper(message, limit)
         except RemoteProtocolError:
             raise
         except Exception as error:
@@ -218,6 +229,8 @@ class Codec:
         if not _FIXMAP < first <= _FIXMAP | _FIXMAP_MAX:
             raise RemoteProtocolError("segments stand in a map of at most 15 keys")
         count, position = _read_array_header(view, _SEGMENTS_END)
+        if count > _MAX_SEGMENTS:
+            raise RemoteProtocolError(f"a frame has at most {_MAX_SEGMENTS} segments")
         incoming = []
         for _ in range(count):
             start, end = _read_bin_header(view, position)
@@ -290,14 +303,22 @@ def _read_bin_header(view: memoryview, position: int) -> tuple[int, int]:
     return start, end
 
 
-def _exceeds_depth(value: Any, body: Buffer, limit: int) -> bool:
-    """Tell whether containers in *value*, which is packed in *body*, nest deeper than *limit*.
+def _check_complete(body: Buffer) -> None:
+    """Refuse a body that announces more than it holds, before room is made for what it announces.
 
-    Most bodies have fewer bytes that could open a container; only others are looked at level by
-    level, in C.
+    Raises:
+      ValueError: it does.
     """
-    if len(bytes(body).translate(None, _NOT_CONTAINERS)) <= limit:
-        return False
+    skipper = msgpack.Unpacker(max_buffer_size=len(body))
+    skipper.feed(body)
+    try:
+        skipper.skip()
+    except msgpack.OutOfData:
+        raise ValueError("the body announces more than it holds") from None
+
+
+def _is_deeper(value: Any, limit: int) -> bool:
+    """Tell whether containers in *value* nest deeper than *limit*, level by level, in C."""
     level = [value]
     for _ in range(limit + 1):
         level = [item for item in gc.get_referents(*level) if type(item) in _CONTAINERS]

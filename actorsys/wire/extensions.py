@@ -148,12 +148,13 @@ def _install_registered(codec: Codec, types: TypeTable) -> None:
             return cls(name)
         member = cls.__members__.get(name)
         if member is None:
-            return codec.undecodable(f"{tag} has no member {name!r} in this process")
+            return codec.undecodable(f"{tag} has no member {str(name)[:200]!r} in this process")
         return member
 
     def pack_dataclass(value: Any) -> bytes:
         tag = types.tag_for(type(value))
-        fields = {f.name: getattr(value, f.name) for f in dataclasses.fields(value)}
+        names = [field.name for field in dataclasses.fields(value)]
+        fields = {name: getattr(value, name) for name in names if hasattr(value, name)}
         try:
             return codec.pack_nested([tag, fields])
         except EncodeError as error:
@@ -235,7 +236,7 @@ def _install_numpy(codec: Codec) -> None:
         flat = numpy.asarray(value, order=order)  # type: ignore[call-overload]
         raw = memoryview(flat.ravel(order="K").view(numpy.uint8)) if flat.nbytes else b""
         content = codec.add_segment(raw) if codec.is_large(flat.nbytes) else bytes(raw)
-        return codec.pack_nested([_dtype_name(value.dtype), list(value.shape), order, content])
+        return codec.pack_nested([_describe_dtype(value.dtype), list(value.shape), order, content])
 
     def unpack_array(data: bytes) -> Any:
         import numpy
@@ -246,42 +247,38 @@ def _install_numpy(codec: Codec) -> None:
             raw = bytearray(raw)
         # An empty buffer is refused by frombuffer; an empty array reshapes to empty shapes only.
         flat = (
-            numpy.frombuffer(raw, dtype=_dtype(numpy, dtype))
+            numpy.frombuffer(raw, dtype=_dtype(dtype))
             if raw
-            else numpy.empty(0, dtype=_dtype(numpy, dtype))
+            else numpy.empty(0, dtype=_dtype(dtype))
         )
         return flat.reshape(tuple(shape), order=order)
 
     def pack_scalar(value: Any) -> bytes:
-        return codec.pack_nested([_dtype_name(value.dtype), value.tobytes()])
+        return codec.pack_nested([_describe_dtype(value.dtype), value.tobytes()])
 
     def unpack_scalar(data: bytes) -> Any:
         import numpy
 
         dtype, raw = codec.unpack_nested(data)
-        return numpy.frombuffer(raw, dtype=_dtype(numpy, dtype))[0]
+        dtype = _dtype(dtype)
+        # A string of no length has no bytes to be read from.
+        return numpy.frombuffer(raw, dtype=dtype)[0] if raw else numpy.zeros((), dtype)[()]
 
     codec.add_extension(NUMPY_ARRAY, None, pack_array, unpack_array)
     codec.add_extension(NUMPY_SCALAR, None, pack_scalar, unpack_scalar)
 
 
-def _dtype_name(dtype: Any) -> Any:
-    """Return a dtype as text, or as a list of fields when it is a record."""
-    if dtype.names is None:
-        name: Any = dtype.str
-    else:
-        name = [[field, _dtype_name(dtype[field])] for field in dtype.names]
-    import numpy
+def _describe_dtype(dtype: Any) -> Any:
+    """Return a dtype as text, or as a list of fields; the format is that of .npy files."""
+    from numpy.lib import format as npy
 
-    if _dtype(numpy, name) != dtype:
-        raise EncodeError(f"a NumPy array of dtype {dtype} has padding or arrays in its records")
-    return name
+    return npy.dtype_to_descr(dtype)
 
 
-def _dtype(numpy: Any, name: Any) -> Any:
-    if isinstance(name, list):
-        return numpy.dtype([(field, _dtype(numpy, inner)) for field, inner in name])
-    dtype = numpy.dtype(name)
+def _dtype(description: Any) -> Any:
+    from numpy.lib import format as npy
+
+    dtype = npy.descr_to_dtype(description)
     if dtype.hasobject:
         raise ValueError("an array of Python objects cannot come from the wire")
     return dtype

@@ -31,6 +31,7 @@ from ..limits import Limits
 from .codec import HEADER_BYTES
 from .framing import FrameReader
 from .messages import parse_uid
+from .text import cut
 
 PROTOCOL_NAME = "actorsys"
 PROTOCOL_VERSION = 1
@@ -256,7 +257,7 @@ def _parse_hello(frame: bytes, fields: dict[Any, Any]) -> _Hello:
         raise HandshakeError("no handshake: the peer does not speak this protocol")
     if fields.get("version") != PROTOCOL_VERSION:
         raise VersionMismatch(
-            f"the peer speaks version {str(fields.get('version'))[:20]} of the protocol, "
+            f"the peer speaks version {cut(str(fields.get('version')), 40)} of the protocol, "
             f"this process version {PROTOCOL_VERSION}; install the same actorsys on both ends"
         )
     nonce, sizes = fields.get("nonce"), fields.get("limits")
@@ -277,7 +278,7 @@ def _is_size(value: Any) -> bool:
 def _peer_refused(error: Any) -> HandshakeError:
     if type(error) is dict and error.get("type_str") == "VersionMismatch":
         return VersionMismatch(
-            f"the peer speaks version {str(error.get('version'))[:20]} of the protocol, this "
+            f"the peer speaks version {cut(str(error.get('version')), 40)} of the protocol, this "
             f"process version {PROTOCOL_VERSION}; install the same actorsys on both ends"
         )
     return HandshakeError("the peer refused the handshake")

@@ -17,6 +17,7 @@ _FUNCTYPE_START: dict[Kind, bytes] = {
     kind: msgpack.packb({"functype": kind, "cid": ""})[:-1] for kind in get_args(Kind)
 }
 _MAX_NAME_CHARS = 512
+MAX_DEADLINE_SECONDS = 1e10  # three centuries; a float still counts milliseconds there
 _MAX_CID_DIGITS = 16
 
 
@@ -187,7 +188,7 @@ def _parse_extras(call: Call, raw: dict[Any, Any]) -> None:
     deadline = raw.get("deadline")
     if deadline is not None:
         # The comparison also refuses NaN.
-        if type(deadline) not in (int, float) or not deadline >= 0:
+        if type(deadline) not in (int, float) or not 0 <= deadline <= MAX_DEADLINE_SECONDS:
             raise RemoteProtocolError("deadline is a number of seconds that are left")
         call.deadline = float(deadline)
     trace = raw.get("trace")

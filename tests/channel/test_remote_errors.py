@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from actorsys.channel import pack_error, unpack_error
-from actorsys.channel.remote_errors import cut, pack_cancelled
+from actorsys.channel.remote_errors import pack_cancelled
 from actorsys.errors import (
     ActorDied,
     ActorsysError,
@@ -24,18 +24,19 @@ from actorsys.errors import (
     RemoteActorError,
 )
 from actorsys.limits import Limits
-from actorsys.wire import TYPES, Codec, register_error
+from actorsys.wire import TYPES, Codec, cut, register_error
 
 LIMITS = Limits()
 ORIGIN, RELAY, HERE = ("origin", "o-1"), ("relay", "r-1"), ("here", "h-1")
 
 
-def can_travel(value: Any) -> bool:
+def measure(value: Any) -> int | None:
+    for _ in range(2 * LIMITS.max_error_depth):
+        value = [value]
     try:
-        Codec().encode({"return": value}, LIMITS.stream_window_bytes)
+        return sum(map(len, Codec().encode({"return": value}, LIMITS.stream_window_bytes)))
     except (EncodeError, LimitExceeded):
-        return False
-    return True
+        return None
 
 
 def over_the_wire(fields: dict[str, Any]) -> dict[Any, Any]:
@@ -48,7 +49,7 @@ def over_the_wire(fields: dict[str, Any]) -> dict[Any, Any]:
 
 
 def packed(error: BaseException, uid: tuple[str, str] = ORIGIN, limits: Limits = LIMITS) -> Any:
-    return pack_error(error, uid, limits, can_travel)
+    return pack_error(error, uid, limits, measure)
 
 
 def sent(error: BaseException, limits: Limits = LIMITS) -> Any:
@@ -327,7 +328,7 @@ def test_a_note_that_a_relay_adds_is_kept() -> None:
 
 
 def test_a_cancelled_call_names_who_cancelled_it() -> None:
-    fields = pack_cancelled(RELAY, "enough", ORIGIN, LIMITS, can_travel)
+    fields = pack_cancelled(RELAY, "enough", ORIGIN, LIMITS, measure)
     error = unpack_error(over_the_wire(fields), LIMITS)
     assert type(error) is ContextCancelled
     assert (str(error), error.canceller) == ("enough", RELAY)

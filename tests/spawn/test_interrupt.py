@@ -1,0 +1,92 @@
+"""Ctrl-C and SIGTERM end the whole tree, soon and quietly."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+import trio
+from spawn_helpers import open_tree
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(20)]
+GONE_WITHIN_SECONDS = 2.0
+HURRY_SECONDS = 0.5
+
+
+def check_output(status: int, stderr: str) -> None:
+    """Check that the root alone has said something, and how it ended."""
+    assert status in (-signal.SIGINT, 130, 1)
+    assert stderr.splitlines()[-1] == "KeyboardInterrupt"
+    assert stderr.count("Traceback (most recent call last)") == 1
+    for noise in ("Exception ignored", "RuntimeWarning", "ActorDied", "Fatal", "Thread 0x"):
+        assert noise not in stderr
+
+
+@pytest.mark.parametrize("to_group", [True, False])
+async def test_an_interrupt_ends_the_tree_and_only_the_root_speaks(
+    tmp_path: Path, to_group: bool
+) -> None:
+    async with open_tree(tmp_path, idle=3, clean_up_slowly=2) as tree:
+        (os.killpg if to_group else os.kill)(tree.root.pid, signal.SIGINT)
+        await tree.wait_gone(GONE_WITHIN_SECONDS)
+        status, stdout, stderr = tree.read_output()
+        check_output(status, stderr)
+        assert stdout == "cleaned up\n"
+
+
+async def test_an_interrupt_of_calls_in_tasks_is_told_in_the_group_of_their_nursery(
+    tmp_path: Path,
+) -> None:
+    async with open_tree(tmp_path, "calls", idle=3, clean_up_slowly=1) as tree:
+        os.killpg(tree.root.pid, signal.SIGINT)
+        await tree.wait_gone(GONE_WITHIN_SECONDS)
+        status, stdout, stderr = tree.read_output()
+        assert status == 1
+        assert stdout == "cleaned up\n"
+        assert "KeyboardInterrupt" in stderr
+        assert "ActorDied" not in stderr
+
+
+@pytest.mark.parametrize("to_group", [True, False])
+async def test_an_interrupt_ends_what_does_not_want_to_end(tmp_path: Path, to_group: bool) -> None:
+    chains = {"ignore_cancel": 2, "ignore_sigterm": 1, "block_the_loop": 1}
+    async with open_tree(tmp_path, **chains) as tree:
+        (os.killpg if to_group else os.kill)(tree.root.pid, signal.SIGINT)
+        await tree.wait_gone(GONE_WITHIN_SECONDS)
+        status, _, stderr = tree.read_output()
+        check_output(status, stderr)
+
+
+@pytest.mark.parametrize("way", ["one-shots", "calls"])
+async def test_a_second_interrupt_hurries(tmp_path: Path, way: str) -> None:
+    async with open_tree(tmp_path, way, ignore_sigterm=2, hold_the_gil=1) as tree:
+        os.killpg(tree.root.pid, signal.SIGINT)
+        await trio.sleep(0.1)
+        os.killpg(tree.root.pid, signal.SIGINT)
+        await tree.wait_gone(HURRY_SECONDS)
+        _, _, stderr = tree.read_output()
+        assert "KeyboardInterrupt" in stderr
+
+
+@pytest.mark.parametrize("to_group", [True, False])
+async def test_a_sigterm_ends_the_tree(tmp_path: Path, to_group: bool) -> None:
+    async with open_tree(tmp_path, idle=2, ignore_sigterm=1) as tree:
+        (os.killpg if to_group else os.kill)(tree.root.pid, signal.SIGTERM)
+        await tree.wait_gone(GONE_WITHIN_SECONDS)
+        status, _, _ = tree.read_output()
+        assert status != 0
+
+
+async def test_an_interrupt_to_an_actor_alone_is_nothing(tmp_path: Path) -> None:
+    async with open_tree(tmp_path, idle=2) as tree:
+        os.kill(tree.pids["idle-1"], signal.SIGINT)
+        os.kill(tree.pids["idle-2"], signal.SIGINT)
+        with trio.move_on_after(0.2) as scope:
+            await tree.journal.read_line()
+        assert scope.cancelled_caught
+        assert tree.root.poll() is None
+        os.kill(tree.root.pid, signal.SIGINT)
+        await tree.wait_gone(GONE_WITHIN_SECONDS)
+        check_output(*tree.read_output()[::2])
