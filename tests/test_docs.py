@@ -238,7 +238,7 @@ def shake_hands(monkeypatch: pytest.MonkeyPatch) -> dict[str, bytes]:
         "server-hello": answer[:end_of_hello],
         "server-proof": answer[end_of_hello:],
         "client-proof": proof,
-        "version-refusal": handshake.refusal(handshake.VersionMismatch("")),
+        "version-refusal": handshake.refusal(),
     }
 
 

@@ -353,7 +353,8 @@ class IncomingCall:
     def send_error(self, fields: dict[str, Any]) -> None:
         """Send an error, the last message."""
         if not self.has_ended:
-            self._send({"error": fields, "cid": self.cid})
+            if self.channel.is_open:
+                self.channel.send_error(fields, self.cid)
             self._end()
 
     def _send(self, message: dict[str, Any]) -> None:

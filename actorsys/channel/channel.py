@@ -31,6 +31,7 @@ from .outbox import Outbox
 from .remote_errors import pack_error
 from .tick import acquire_flusher, release_flusher
 
+_BRIEF_CHARS = 100  # what fits into the smallest message that a peer may announce
 MakeError = Callable[[bool], Exception]
 """Makes the error of a call on a lost link, given whether the call may have run."""
 
@@ -332,10 +333,19 @@ class Channel:
     def _tell_peer(self, error: Exception) -> None:
         """Tell the peer why the link is about to be closed, if that can be done at once."""
         if self.outbox.broken is None:
-            self.send({"error": self.pack_error(error)})
+            self.send_error(self.pack_error(error), None)
             self.outbox.flush()
 
     # --- errors --------------------------------------------------------------------------
+
+    def send_error(self, fields: dict[str, Any], cid: str | None) -> None:
+        """Send an error, of a call or of the link; if it does not fit, its first words."""
+        place = {} if cid is None else {"cid": cid}
+        try:
+            self.send({"error": fields, **place})
+        except (EncodeError, LimitExceeded):
+            brief = {name: fields[name][:_BRIEF_CHARS] for name in ("type_str", "message")}
+            self.send({"error": brief, **place})
 
     def pack_error(self, error: BaseException) -> dict[str, Any]:
         """Return *error*, raised in this process, as it travels."""

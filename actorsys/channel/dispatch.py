@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import trio
 
 from ..errors import (
-    ActorsysError,
     ChannelBroken,
     EncodeError,
     LimitExceeded,
@@ -89,8 +88,9 @@ class Dispatcher:
                 self._answer_runtime_call(message)
                 return None
             return self._accept_call(message)
-        except ActorsysError as error:
-            if isinstance(error, ProtocolError) and not isinstance(error, LimitExceeded):
+        except Exception as error:
+            is_of_the_link = isinstance(error, (ProtocolError, trio.BrokenResourceError))
+            if is_of_the_link and not isinstance(error, LimitExceeded):
                 raise
             self._refuse_call(message.cid, error)
             return None
@@ -133,4 +133,4 @@ class Dispatcher:
             call.cancel(self._channel.session.peer_uid, "its caller cancelled it")
 
     def _refuse_call(self, cid: str, error: Exception) -> None:
-        self._channel.send({"error": self._channel.pack_error(error), "cid": cid})
+        self._channel.send_error(self._channel.pack_error(error), cid)

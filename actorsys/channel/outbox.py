@@ -47,6 +47,7 @@ class Outbox:
         self._was_busy = False
         self._is_stuck = False
         self._stuck = Waiters()
+        self._sending = trio.CancelScope()
         self._progress = Waiters()
 
     def __repr__(self) -> str:
@@ -108,10 +109,11 @@ class Outbox:
                 await self._stuck.wait()
                 continue
             try:
-                while self._parts:
-                    await self._transport.wait_send_all_might_not_block()
-                    self._write_some()
-                    self._progress.wake()
+                with trio.CancelScope() as self._sending:
+                    while self._parts:
+                        await self._transport.wait_send_all_might_not_block()
+                        self._write_some()
+                        self._progress.wake()
             except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
                 self.fail(ChannelBroken(f"the link broke while writing: {error}"))
             self._is_stuck = False
@@ -140,6 +142,7 @@ class Outbox:
             self._parts.clear()
             self._progress.wake_soon()
             self._stuck.wake_soon()
+            trio.lowlevel.current_trio_token().run_sync_soon(self._sending.cancel)
 
     def close(self) -> None:
         """Refuse everything from now on, because we closed the link."""

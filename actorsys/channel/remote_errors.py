@@ -71,7 +71,7 @@ class _Packer:
     def _pack_state(self, error: BaseException, fields: dict[str, Any]) -> None:
         """Add what a class needs beyond its message, if it can travel."""
         args = _args_of(error)
-        if args and self._has_bytes_for(args):
+        if args is not None and self._has_bytes_for(args):
             fields["args"] = args
         state = {
             name: value
@@ -128,9 +128,9 @@ def _type_name(error: BaseException) -> str:
     return f"{canonical_module(cls.__module__)}:{cls.__qualname__}"
 
 
-def _args_of(error: BaseException) -> list[Any]:
+def _args_of(error: BaseException) -> list[Any] | None:
     if isinstance(error, BaseExceptionGroup):
-        return []
+        return None
     if isinstance(error, OSError) and not isinstance(error, ActorsysError):
         # The file name is not among its args, but it is among what builds it again.
         rebuilt = error.__reduce__()[1]
@@ -235,11 +235,10 @@ class _Unpacker:
             "notes": tuple(cut(note, limits.max_text_chars) for note in texts),
         }
         for name, value in description.items():
-            # A registered class may refuse attributes, as a frozen dataclass does.
-            object.__setattr__(error, name, value)
+            # Not setattr: a registered class may refuse it, as a frozen dataclass does.
+            vars(error)[name] = value
         provenance = _provenance(error)
-        object.__setattr__(error, "_provenance", provenance)
-        object.__setattr__(error, "__notes__", [*error.notes, provenance])
+        vars(error).update(_provenance=provenance, __notes__=[*error.notes, provenance])
 
     def _text(self, fields: dict[Any, Any], name: str) -> str:
         text = fields.get(name)
@@ -265,12 +264,13 @@ def _uid(raw: Any) -> Uid | None:
 
 def _set_state(error: RemoteActorError, state: dict[Any, Any]) -> None:
     """Set attributes, but none that the builtin class behind *error* has itself."""
-    builtin = _builtin_base(type(error))
+    cls, builtin = type(error), _builtin_base(type(error))
     for name, value in state.items():
-        if type(name) is str and not name.startswith("_") and name not in _RESERVED:
-            if not hasattr(builtin, name):
-                with contextlib.suppress(AttributeError, TypeError):  # it has no such attribute
-                    object.__setattr__(error, name, value)
+        if type(name) is not str or name.startswith("_") or name in _RESERVED:
+            continue
+        if not (hasattr(builtin, name) or callable(getattr(cls, name, None))):
+            # Not setattr: it would run code of a registered class.
+            vars(error)[name] = value
 
 
 def _builtin_base(cls: type) -> type[BaseException]:
@@ -285,14 +285,13 @@ def _instantiate(
     """Make an instance of *cls*; no code of a registered class runs."""
     if members:
         return cls.__new__(cls, message or "remote errors", members)
-    base = cls.__bases__[-1]
-    builtin = _builtin_base(base)
-    error: RemoteActorError = builtin.__new__(cls)  # type: ignore[assignment]
-    if base is builtin and _fits(base, args):
+    builtin = _builtin_base(cls)
+    if _fits(builtin, args):
         with contextlib.suppress(Exception):  # values that this class does not take
-            rebuilt = builtin.__new__(cls, *args)
-            builtin.__init__(rebuilt, *args)  # type: ignore[misc]
-            return rebuilt  # type: ignore[return-value]
+            error = builtin.__new__(cls, *args)
+            builtin.__init__(error, *args)
+            return error
+    error = Exception.__new__(cls) if builtin is MemoryError else builtin.__new__(cls)
     error.args = tuple(args)
     return error
 
@@ -308,7 +307,8 @@ def _fits(cls: type, args: list[Any]) -> bool:
     if type(place) not in (list, tuple) or not 4 <= len(place) <= 6:
         return False
     wanted = (str, int, int, str, int, int)
-    return all(value is None or type(value) is kind for value, kind in zip(place, wanted))
+    pairs = zip(place, wanted, strict=False)
+    return all(value is None or type(value) is kind for value, kind in pairs)
 
 
 _imitations: dict[type, type[RemoteActorError]] = {}

@@ -19,7 +19,7 @@ import msgpack
 from ..errors import ActorsysError, EncodeError, LimitExceeded, RemoteProtocolError
 from ..limits import DEFAULT_LIMITS, Limits
 from . import extensions
-from .text import cut
+from .text import cut_line
 from .typetable import TYPES, TypeTable
 
 Buffer = Union[bytes, bytearray, memoryview]
@@ -118,12 +118,12 @@ class Codec:
     def take_segment(self, number: int) -> memoryview:
         """Return a large part of the frame being decoded: writable, and not a copy."""
         if not (isinstance(number, int) and 0 <= number < len(self._incoming)):
-            raise RemoteProtocolError(f"the frame has no segment {number!r}")
+            raise ValueError(f"the frame has no segment {number!r}")
         return self._incoming[number]
 
     def undecodable(self, reason: str) -> extensions.Undecodable:
         """Mark the frame being decoded as one that cannot be delivered."""
-        reason = cut(reason, _MAX_FAULT_CHARS)
+        reason = cut_line(reason, _MAX_FAULT_CHARS)
         self._fault = self._fault or reason
         return extensions.Undecodable(reason)
 

@@ -153,8 +153,10 @@ def _install_registered(codec: Codec, types: TypeTable) -> None:
 
     def pack_dataclass(value: Any) -> bytes:
         tag = types.tag_for(type(value))
-        names = [field.name for field in dataclasses.fields(value)]
-        fields = {name: getattr(value, name) for name in names if hasattr(value, name)}
+        try:
+            fields = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+        except AttributeError as error:
+            raise EncodeError(f"an instance of {tag} lacks a field: {error}") from None
         try:
             return codec.pack_nested([tag, fields])
         except EncodeError as error:
@@ -254,15 +256,18 @@ def _install_numpy(codec: Codec) -> None:
         return flat.reshape(tuple(shape), order=order)
 
     def pack_scalar(value: Any) -> bytes:
-        return codec.pack_nested([_describe_dtype(value.dtype), value.tobytes()])
+        raw = value.tobytes()[: value.dtype.itemsize]  # a text of no length gives more
+        return codec.pack_nested([_describe_dtype(value.dtype), raw])
 
     def unpack_scalar(data: bytes) -> Any:
         import numpy
 
         dtype, raw = codec.unpack_nested(data)
         dtype = _dtype(dtype)
-        # A string of no length has no bytes to be read from.
-        return numpy.frombuffer(raw, dtype=dtype)[0] if raw else numpy.zeros((), dtype)[()]
+        if len(raw) != dtype.itemsize:
+            raise ValueError(f"a scalar of {dtype.itemsize} bytes has {len(raw)}")
+        # A text of no length has no bytes to be read from.
+        return numpy.frombuffer(raw, dtype=dtype)[0] if raw else dtype.type()
 
     codec.add_extension(NUMPY_ARRAY, None, pack_array, unpack_array)
     codec.add_extension(NUMPY_SCALAR, None, pack_scalar, unpack_scalar)

@@ -31,7 +31,7 @@ from ..limits import Limits
 from .codec import HEADER_BYTES
 from .framing import FrameReader
 from .messages import parse_uid
-from .text import cut
+from .text import cut_line
 
 PROTOCOL_NAME = "actorsys"
 PROTOCOL_VERSION = 1
@@ -256,10 +256,7 @@ def _parse_hello(frame: bytes, fields: dict[Any, Any]) -> _Hello:
     if fields.get("hello") != PROTOCOL_NAME:
         raise HandshakeError("no handshake: the peer does not speak this protocol")
     if fields.get("version") != PROTOCOL_VERSION:
-        raise VersionMismatch(
-            f"the peer speaks version {cut(str(fields.get('version')), 40)} of the protocol, "
-            f"this process version {PROTOCOL_VERSION}; install the same actorsys on both ends"
-        )
+        raise _version_mismatch(fields.get("version"))
     nonce, sizes = fields.get("nonce"), fields.get("limits")
     if type(nonce) is not bytes or len(nonce) != NONCE_BYTES:
         raise HandshakeError(f"no handshake: a nonce has {NONCE_BYTES} bytes")
@@ -277,8 +274,12 @@ def _is_size(value: Any) -> bool:
 
 def _peer_refused(error: Any) -> HandshakeError:
     if type(error) is dict and error.get("type_str") == "VersionMismatch":
-        return VersionMismatch(
-            f"the peer speaks version {cut(str(error.get('version')), 40)} of the protocol, this "
-            f"process version {PROTOCOL_VERSION}; install the same actorsys on both ends"
-        )
+        return _version_mismatch(error.get("version"))
     return HandshakeError("the peer refused the handshake")
+
+
+def _version_mismatch(version: Any) -> VersionMismatch:
+    return VersionMismatch(
+        f"the peer speaks version {cut_line(str(version), 40)} of the protocol, this process "
+        f"version {PROTOCOL_VERSION}; install the same actorsys on both ends"
+    )

@@ -187,13 +187,18 @@ def _parse_extras(call: Call, raw: dict[Any, Any]) -> None:
         raise RemoteProtocolError("args is an array")
     deadline = raw.get("deadline")
     if deadline is not None:
-        # The comparison also refuses NaN.
-        if type(deadline) not in (int, float) or not 0 <= deadline <= MAX_DEADLINE_SECONDS:
-            raise RemoteProtocolError("deadline is a number of seconds that are left")
-        call.deadline = float(deadline)
+        call.deadline = _seconds(deadline)
     trace = raw.get("trace")
     if type(trace) is str and len(trace) <= _MAX_NAME_CHARS:
         call.trace = trace
+
+
+def _seconds(deadline: Any) -> float | None:
+    """Return a deadline, or None for one that is too far away to matter."""
+    is_number = type(deadline) is float or (type(deadline) is int and deadline < 2**64)
+    if not is_number or not deadline >= 0:  # the comparison also refuses NaN
+        raise RemoteProtocolError("deadline is a number of seconds that are left")
+    return float(deadline) if deadline <= MAX_DEADLINE_SECONDS else None
 
 
 def parse_uid(raw: Any) -> Uid:

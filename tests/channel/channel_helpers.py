@@ -94,7 +94,7 @@ async def run_call(call: IncomingCall, message: Call, target: Target) -> None:
             await _run(call, message, target)
             return
         fields = pack_cancelled(
-            call.canceller or BOB, call.cancel_reason, BOB, channel.limits, channel.can_travel
+            call.canceller or BOB, call.cancel_reason, BOB, channel.limits, channel.measure
         )
         call.send_error(fields)
     except Exception as error:
