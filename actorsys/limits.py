@@ -87,8 +87,9 @@ class Limits:
     """An actor gives its own children this share of the grace it has left, so that it can
     clean up after them and still end in time itself."""
 
-    cancel_ack_seconds: float = 1.0
-    """A cancelled call waits so long for the far side to finish its clean-up."""
+    cancel_ack_seconds: float = 0.4
+    """A cancelled call waits so long for the far side to finish its clean-up. Shorter than half a
+    second, in which a second Ctrl-C must have ended the tree."""
 
     deadline_slack_seconds: float = 0.02
     """The far side enforces a deadline this much later, so that the caller's own clock, which

@@ -61,6 +61,9 @@ class Context:
     async def open_stream(self) -> AsyncIterator[MsgStream]:
         """Open this end of the stream; leaving the block ends it for both sides.
 
+        When an error leaves the block, the far side is not told here: it shall see the error, and
+        not a stream that looks complete.
+
         Raises:
           LocalProtocolError: it was opened before, or the handshake has not happened yet.
         """
@@ -70,8 +73,10 @@ class Context:
         self._has_stream = True
         try:
             yield MsgStream(flow)
-        finally:
-            flow.stop()
+        except BaseException:
+            flow.close()
+            raise
+        flow.stop()
 
     def _open_flow(self) -> Flow:
         raise NotImplementedError

@@ -82,8 +82,8 @@ class Portal:
     async def run(self, fn: Callee, /, *args: Any, **kwargs: Any) -> Any:
         """Call *fn* over there and return its result.
 
-        If cancelled, the function is cancelled as well, and has a second to clean up; whether it
-        has run is not known then.
+        If cancelled, the function is cancelled as well, and the caller waits for its clean-up for
+        `Limits.cancel_ack_seconds`; whether it has run is not known then.
 
         Raises:
           RemoteActorError: the function raised; also an instance of that class.

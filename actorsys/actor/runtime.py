@@ -131,11 +131,17 @@ async def open_services() -> AsyncIterator[trio.Nursery]:
     Unlike with trio's own, an error of the body leaves as itself and not inside a group.
     """
     error: BaseException | None = None
-    async with tricycle.open_service_nursery() as services:
-        try:
-            yield services
-        except BaseException as raised:
-            error = raised
-        services.cancel_scope.cancel()
+    try:
+        async with tricycle.open_service_nursery() as services:
+            try:
+                yield services
+            except BaseException as raised:
+                error = raised
+            services.cancel_scope.cancel()
+    except BaseExceptionGroup as group:
+        # When we are cancelled from outside, the services end with Cancelled as well.
+        _, failures = group.split(trio.Cancelled)
+        if error is None or failures is not None:
+            raise
     if error is not None:
         raise error

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import inspect
 from collections.abc import Awaitable, Callable
 from contextlib import aclosing
@@ -49,8 +48,10 @@ async def _run_function(call: IncomingCall, message: Call, target: Target) -> No
     if target.is_async:
         value = await target.fn(*message.args, **message.kwargs)
     else:
-        function = functools.partial(target.fn, *message.args, **message.kwargs)
-        value = await trio.to_thread.run_sync(function, abandon_on_cancel=True)
+        # In a tuple, because trio refuses a bare awaitable from a thread.
+        (value,) = await trio.to_thread.run_sync(
+            lambda: (target.fn(*message.args, **message.kwargs),), abandon_on_cancel=True
+        )
         if inspect.isawaitable(value):
             value = await value
     await _send_result(call, message, value)

@@ -51,7 +51,6 @@ class OutgoingCall:
 
     __slots__ = (
         "_changed",
-        "_end_position",
         "_kind",
         "_name",
         "_start_position",
@@ -80,7 +79,6 @@ class OutgoingCall:
         self._state = CallState.ASKED
         self._changed = Waiters()
         self._start_position = channel.outbox.enqueued
-        self._end_position = 0
 
     def __repr__(self) -> str:
         return f"<OutgoingCall {self.cid} of {':'.join(self._name)}: {self._state.value}>"
@@ -124,7 +122,8 @@ class OutgoingCall:
             await self.abandon(reason)
             self.forget()
             raise
-        if self.error is not None:
+        # A generator that failed at once has been accepted: its items come first.
+        if self.error is not None and (self.flow is None or self._kind == "context"):
             self.forget()
             raise self.error
         return self.first
@@ -160,14 +159,6 @@ class OutgoingCall:
     def forget(self) -> None:
         """Give up the cid; what still comes for it is dropped."""
         self.channel.table.forget(self.cid)
-
-    async def wait_written(self) -> None:
-        """Wait until the memory that the arguments lie in is ours again."""
-        await self.channel.outbox.wait_written(self._end_position)
-
-    def sent(self) -> None:
-        """Note that the call is queued whole."""
-        self._end_position = self.channel.outbox.enqueued
 
     # --- what the reader task does -------------------------------------------------------
 
@@ -324,7 +315,7 @@ class IncomingCall:
         """
         self._send({"started": self.channel.codec.wrap_large(value), "cid": self.cid})
         self.started = True
-        await self.channel.wait_flushed()
+        await self.channel.outbox.give_back(self.channel.outbox.enqueued)
 
     async def send_return(self, value: Any) -> None:
         """Send the result, the last message, together with the functype.
@@ -342,7 +333,7 @@ class IncomingCall:
         if channel.is_open:
             channel.outbox.put(frame)
             if len(frame) > 1:
-                await channel.outbox.wait_written(channel.outbox.enqueued)
+                await channel.outbox.give_back(channel.outbox.enqueued)
 
     def send_stop(self) -> None:
         """Send the end of a one-way stream, the last message."""

@@ -26,7 +26,8 @@ from ..wire import Codec, EncodedFrame, FrameReader, Kind, Session, parse_messag
 from ..wire.codec import HEADER_BYTES
 from .call import OutgoingCall
 from .call_table import CallTable
-from .dispatch import RUNTIME_NS, Dispatcher, Job, Service
+from .dispatch import Dispatcher, Job, Service
+from .exposure import RUNTIME_NS
 from .outbox import Outbox
 from .remote_errors import pack_error
 from .tick import acquire_flusher, release_flusher
@@ -203,17 +204,8 @@ class Channel:
         self.table.add(call)
         self.outbox.put(frame)
         if len(frame) > 1:
-            call.sent()
-            await self._give_back_memory(call)
+            await self.outbox.give_back(self.outbox.enqueued)
         return call
-
-    async def _give_back_memory(self, call: OutgoingCall) -> None:
-        try:
-            await call.wait_written()
-        except BaseException as reason:
-            await call.abandon(reason)
-            call.forget()
-            raise
 
     @property
     def _own_uid(self) -> list[str]:

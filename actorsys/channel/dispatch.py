@@ -21,14 +21,11 @@ from ..errors import (
 from ..wire import Call, ErrorReply, Message
 from ..wire.states import CALLEE_START
 from .call import IncomingCall
-from .exposure import Exposure, Target
+from .exposure import RUNTIME_NS, Exposure, Target
 from .remote_errors import unpack_error
 
 if TYPE_CHECKING:
     from .channel import Channel
-
-RUNTIME_NS = "self"
-"""The namespace of the runtime's own functions, a fixed table."""
 
 RuntimeFunction = Callable[["Channel", dict[str, Any]], Any]
 RunCall = Callable[[IncomingCall, Call, Target], Awaitable[None]]

@@ -17,6 +17,9 @@ from ..wire import Kind, canonical_module
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+RUNTIME_NS = "self"
+"""The namespace of the runtime's own functions, a fixed table."""
+
 _CONTEXT_MARK = "__actorsys_context__"
 
 
@@ -115,6 +118,8 @@ def qualify(fn: Callable[..., Any] | str) -> tuple[str, str]:
         ns, colon, func = fn.rpartition(":")
         if not colon:
             raise LocalProtocolError(f"name a function as 'module:name', not {fn!r}")
+        if ns == RUNTIME_NS:
+            raise NotExposed(f"{ns!r} is the runtime's own; no module of that name can be called")
         return ns, func
     module, name = getattr(fn, "__module__", None), getattr(fn, "__qualname__", None)
     if not (callable(fn) and isinstance(module, str) and isinstance(name, str)):

@@ -64,9 +64,8 @@ class Flow:
         return bool(self._changed)
 
     @property
-    def is_stopped(self) -> bool:
-        """Whether this end has sent its stop, or need not any more."""
-        return self._stopped
+    def _is_over(self) -> bool:
+        return self._peer_stopped or self._stopped
 
     # --- what user code does -------------------------------------------------------------
 
@@ -78,19 +77,21 @@ class Flow:
           ChannelBroken: the far side has ended the stream.
           ChannelClosed: this side has.
         """
-        self._check_sendable()
+        if self._is_over:
+            await self._refuse_to_send()
         channel = self._channel
         frame = channel.encode({"yield": channel.codec.wrap_large(value), "cid": self._cid})
         if self._credit.available > 0 and not channel.outbox.is_full:
             await self._checkpoint()
         else:
             await self._wait_sendable()
-        self._check_sendable()
+        if self._is_over:
+            await self._refuse_to_send()
         is_large = len(frame) > 1
         self._credit.spend(sum(map(len, frame)) if is_large else len(frame[0]))
         channel.outbox.put(frame)
         if is_large:
-            await channel.outbox.wait_written(channel.outbox.enqueued)
+            await channel.outbox.give_back(channel.outbox.enqueued)
 
     async def receive(self) -> Any:
         """Return the next item; wait for it. If cancelled, no item is lost.
@@ -127,12 +128,15 @@ class Flow:
 
     def stop(self) -> None:
         """Send our stop, once; what arrives from now on is dropped."""
-        if self._stopped:
-            return
+        if not self._stopped:
+            self.close()
+            if self._failure is None and self._channel.is_open:
+                self._channel.send({"stop": True, "cid": self._cid})
+
+    def close(self) -> None:
+        """Send and receive no more; the end of the call will tell the peer."""
         self._stopped = True
         self._items.clear()
-        if self._failure is None and self._channel.is_open:
-            self._channel.send({"stop": True, "cid": self._cid})
         self._changed.wake()
 
     # --- what the reader task does -------------------------------------------------------
@@ -156,11 +160,9 @@ class Flow:
         self._changed.wake()
 
     def finish(self, failure: BaseException | None) -> None:
-        """Take the end of the call; with a failure, unread items are gone."""
+        """Take the end of the call; what came before it can still be received."""
         self._peer_stopped = True
-        if failure is not None:
-            self._failure = failure
-            self._items.clear()
+        self._failure = self._failure or failure
         self._changed.wake()
 
     # --- inside --------------------------------------------------------------------------
@@ -179,9 +181,8 @@ class Flow:
 
     async def _wait_sendable(self) -> None:
         self._unpaused = 0
-        while self._credit.available <= 0:
+        while self._credit.available <= 0 and not self._is_over:
             await self._changed.wait()
-            self._check_sendable()
         await self._channel.outbox.wait_room()
 
     def _check_failure(self) -> None:
@@ -189,12 +190,13 @@ class Flow:
             self.failure_told = True
             raise self._failure
 
-    def _check_sendable(self) -> None:
+    async def _refuse_to_send(self) -> None:
+        # Whoever ended the stream may have cancelled us as well; then that is what happened.
+        await trio.lowlevel.checkpoint_if_cancelled()
         self._check_failure()
         if self._stopped:
             raise ChannelClosed("this stream was closed here")
-        if self._peer_stopped:
-            raise ChannelBroken("the far side has ended the stream; nobody would read this")
+        raise ChannelBroken("the far side has ended the stream; nobody would read this")
 
     def _consume(self, size: int) -> None:
         granted = self._window.consume(size)

@@ -124,16 +124,20 @@ class Outbox:
             await self._progress.wait()
 
     async def wait_written(self, position: int) -> None:
-        """Wait until everything up to *position*, a value of ``enqueued``, is written.
+        """Wait until everything up to *position*, a value of ``enqueued``, is written."""
+        while self.written < position and self.broken is None:
+            await self._progress.wait()
 
-        If cancelled, what is left is copied first: the caller gets its memory back either way.
+    async def give_back(self, position: int) -> None:
+        """Wait until the memory of everything up to *position* is the caller's again.
+
+        That is when it is written. A cancellation cuts the wait short, by copying what is left,
+        and is not raised here: what was queued will be sent.
         """
-        try:
-            while self.written < position and self.broken is None:
-                await self._progress.wait()
-        except BaseException:
-            self._parts = deque(bytes(part) for part in self._parts)
-            raise
+        while self.written < position and self.broken is None:
+            if await self._progress.wait_or_be_cancelled():
+                self._parts = deque(bytes(part) for part in self._parts)
+                return
 
     def fail(self, error: Exception) -> None:
         """Refuse everything from now on."""

@@ -5,6 +5,7 @@ trio's `ParkingLot` with less: every call has one of these, and every message lo
 
 from __future__ import annotations
 
+import outcome
 import trio
 
 
@@ -33,6 +34,22 @@ class Waiters:
             return trio.lowlevel.Abort.SUCCEEDED
 
         await trio.lowlevel.wait_task_rescheduled(abort)
+
+    async def wait_or_be_cancelled(self) -> bool:
+        """Wait as `wait` does; return whether a cancellation has ended the waiting.
+
+        The cancellation is not raised: the next checkpoint does that.
+        """
+        task = trio.lowlevel.current_task()
+        tasks = self._tasks
+        tasks.append(task)
+
+        def abort(_: trio.lowlevel.RaiseCancelT) -> trio.lowlevel.Abort:
+            tasks.remove(task)
+            trio.lowlevel.reschedule(task, outcome.Value(True))
+            return trio.lowlevel.Abort.FAILED
+
+        return bool(await trio.lowlevel.wait_task_rescheduled(abort))
 
     def wake(self) -> None:
         """Wake every task that waits."""

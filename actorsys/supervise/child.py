@@ -42,6 +42,8 @@ class Child:
         self._process: Process | None = None
         self._channel: Channel | None = None
         self._killed_for: Exception | None = None
+        self._is_unwanted = False
+        self._was_signalled = False
 
     def __repr__(self) -> str:
         state = "ended" if self.death else "stopping" if self.is_stopping else "running"
@@ -92,6 +94,11 @@ class Child:
         return await self.one_shot.wait()
 
     async def stop(self, grace: float | None) -> None:
+        """Stop it because somebody wants this one to end; it does not matter then how it ends."""
+        self._is_unwanted = True
+        await self.stop_with_others(grace)
+
+    async def stop_with_others(self, grace: float | None) -> None:
         """Stop it in good order, then with signals; return when it is reaped."""
         self.is_stopping = True
         with trio.CancelScope(shield=True):
@@ -134,6 +141,8 @@ class Child:
                 process.send_signal(signal.SIGKILL)
                 with trio.CancelScope(shield=True):
                     await process.ended.wait()
+                    if expected.connection is not None:
+                        await trio.aclose_forcefully(expected.connection[0])
                 raise
         process.release_stderr()
         transport, session, rest = expected.connection
@@ -155,8 +164,7 @@ class Child:
         await process.ended.wait()
         told_count = self._fail_calls(process, channel)
         self.ended.set()
-        # Who has stopped an actor need not be told that it is gone, however it went.
-        self._on_end(self, bool(told_count) or self.is_stopping)
+        self._on_end(self, bool(told_count) or self.has_ended_as_asked)
 
     def _fail_calls(self, process: Process, channel: Channel) -> int:
         """Fail the calls in flight; return how many were waited for."""
@@ -202,7 +210,16 @@ class Child:
         if channel is not None and channel.is_open:
             channel.send_runtime_call("stop", {"grace": grace})
 
+    @property
+    def has_ended_as_asked(self) -> bool:
+        """Whether its death is what somebody here wanted, and no failure of its own."""
+        process = self._process
+        assert process is not None
+        in_order = process.exit_code == 0 or self._was_signalled
+        return self._is_unwanted or (self.is_stopping and in_order)
+
     def _signal(self, number: int) -> None:
+        self._was_signalled = True
         if self._process is not None:
             self._process.send_signal(number)
 

@@ -14,7 +14,7 @@ import trio
 from ..actor import Actor, Portal, find_current_actor, open_runtime
 from ..actor.runtime import new_uid, open_services
 from ..channel import OutgoingCall, qualify
-from ..errors import ContextCancelled, Uid
+from ..errors import ActorUnavailable, ContextCancelled, Uid
 from ..limits import DEFAULT_LIMITS, Limits
 from ..spawn import (
     ActorSpec,
@@ -42,7 +42,8 @@ class ActorNursery:
         self._services = services
         self._scope = scope
         self._children: dict[Uid, Child] = {}
-        self._starting = 0
+        self._starts: set[trio.CancelScope] = set()
+        self._one_shots = 0
         self._changed = trio.lowlevel.ParkingLot()
         self._is_closed = False
         self.failures: list[Exception] = []
@@ -105,6 +106,7 @@ class ActorNursery:
         except BaseException:
             await child.stop(None)
             raise
+        self._one_shots += 1
         self._services.start_soon(self._finish_one_shot, child, child.one_shot, call)
         return child.portal
 
@@ -145,12 +147,15 @@ class ActorNursery:
             )
 
         child = Child(self._actor, uid, self._services, self._on_child_ended)
-        self._starting += 1
-        try:
-            await child.start(make_spec, env)
-        finally:
-            self._starting -= 1
-            self._changed.unpark_all()
+        with trio.CancelScope() as scope:
+            self._starts.add(scope)
+            try:
+                await child.start(make_spec, env)
+            finally:
+                self._starts.discard(scope)
+                self._changed.unpark_all()
+        if scope.cancelled_caught:
+            raise RuntimeError(f"the nursery was left while actor {name!r} was starting")
         # There was no checkpoint since it became ready: its end cannot have been missed.
         self._children[uid] = child
         self._actor.children_count += 1
@@ -166,13 +171,17 @@ class ActorNursery:
         was_told = shot.set(result)
         if isinstance(result, outcome.Error) and not was_told:
             assert isinstance(result.error, Exception)
-            if not self._was_asked_for(result.error):
+            if not self._was_asked_for(child, result.error):
                 self._fail(result.error)
         await child.stop(None)
+        self._one_shots -= 1
+        self._changed.unpark_all()
 
-    def _was_asked_for(self, error: Exception) -> bool:
-        """Tell whether *error* is only the echo of our own cancelling."""
-        return isinstance(error, ContextCancelled) and error.canceller == self._actor.uid
+    def _was_asked_for(self, child: Child, error: Exception) -> bool:
+        """Tell whether *error* is only the echo of our own stopping or cancelling."""
+        if isinstance(error, ContextCancelled):
+            return error.canceller == self._actor.uid
+        return isinstance(error, ActorUnavailable) and child.has_ended_as_asked
 
     # --- ending --------------------------------------------------------------------------
 
@@ -189,20 +198,22 @@ class ActorNursery:
         self._scope.cancel()
 
     async def _wait_empty(self) -> None:
-        while self._children or self._starting:
+        while self._children or self._starts or self._one_shots:
             await self._changed.park()
 
     @trio.lowlevel.enable_ki_protection
     async def _stop_children(self, grace: float | None) -> None:
         """Stop every child at once; a second Ctrl-C kills them."""
-        for child in list(self._children.values()):
-            self._services.start_soon(child.stop, grace)
-        while self._children:
+        for scope in self._starts:
+            scope.cancel()
+        for child in self._children.values():
+            self._services.start_soon(child.stop_with_others, grace)
+        while self._children or self._starts or self._one_shots:
             try:
                 with trio.CancelScope(shield=True):
                     await self._wait_empty()
             except KeyboardInterrupt:
-                for child in list(self._children.values()):
+                for child in self._children.values():
                     child.kill()
 
     async def _close(self, error: BaseException | None) -> None:

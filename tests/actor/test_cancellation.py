@@ -73,13 +73,16 @@ async def test_a_result_that_comes_after_the_cancel_is_dropped() -> None:
 
 @pytest.mark.slow
 async def test_a_callee_that_ignores_cancelling_does_not_hold_its_caller(tmp_path: Path) -> None:
-    async with open_journal(tmp_path) as journal, open_worker(MODULE) as portal:
+    assert actorsys.Limits().cancel_ack_seconds == 0.4
+    limits = actorsys.Limits(cancel_ack_seconds=0.2)
+    async with open_journal(tmp_path) as journal, actorsys.open_nursery(limits=limits) as nursery:
+        portal = await nursery.start_actor("stubborn", modules=[MODULE])
         async with trio.open_nursery() as tasks:
             tasks.start_soon(portal.run, remote.refuse_to_end, journal.path)
             assert await journal.read_line() == "started"
             began = trio.current_time()
             tasks.cancel_scope.cancel()
-        assert trio.current_time() - began < 1.5
+        assert trio.current_time() - began < 0.5
         assert await portal.run(remote.add, 1, 1) == 2
         await portal.cancel_actor(grace=0)
 
@@ -258,7 +261,7 @@ async def test_after_a_cancel_at_any_step_the_link_still_works(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("step", [0, 1, 2, 4, 8, 12])
+@pytest.mark.parametrize("step", [0, 3, 8])
 async def test_a_start_that_is_cancelled_leaves_no_process(step: int) -> None:
     async with actorsys.open_nursery() as nursery:
         with CancelAtStep(step) as canceller:

@@ -252,7 +252,7 @@ async def test_a_kill_at_any_moment_ends_every_operation() -> None:
             await operation()
         assert caught.value.signal == signal.SIGKILL
 
-    for _ in range(8):
+    for _ in range(5):
         async with open_doomed() as portal, trio.open_nursery() as tasks:
             for operation in (call, read, talk):
                 tasks.start_soon(until_told, operation)

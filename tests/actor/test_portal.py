@@ -166,21 +166,16 @@ async def test_a_slow_call_does_not_hold_up_another() -> None:
         tasks.cancel_scope.cancel()
 
 
-@pytest.mark.parametrize(
-    ("args", "kwargs", "place"),
-    [
-        ((1, object()), {}, "argument 1"),
-        ((), {"b": object(), "a": 1}, "b"),
-        ((1, [{"deep": [remote.Stranger()]}]), {}, "argument 1"),
-    ],
-)
-async def test_an_argument_that_cannot_travel_is_named(
-    args: tuple[Any, ...], kwargs: dict[str, Any], place: str
-) -> None:
+async def test_an_argument_that_cannot_travel_is_named() -> None:
+    calls: list[tuple[tuple[Any, ...], dict[str, Any], str]] = [
+        ((1, object()), {}, "argument 1 .*object"),
+        ((), {"b": object(), "a": 1}, "argument 'b' .*object"),
+        ((1, [{"deep": [remote.Stranger()]}]), {}, "argument 1 .*Stranger"),
+    ]
     async with open_worker(MODULE) as portal:
-        with pytest.raises(actorsys.EncodeError, match=place) as caught:
-            await portal.run(remote.add, *args, **kwargs)
-        assert "object" in str(caught.value) or "Stranger" in str(caught.value)
+        for args, kwargs, place in calls:
+            with pytest.raises(actorsys.EncodeError, match=place):
+                await portal.run(remote.add, *args, **kwargs)
         assert await portal.run(remote.add, 1, 1) == 2
 
 
@@ -224,11 +219,11 @@ async def test_what_is_not_a_public_function_of_the_module_is_not_exposed() -> N
         assert await portal.run(remote.add, 1, 1) == 2
 
 
-@pytest.mark.parametrize("name", ["self:stop", "self:cancel"])
-async def test_functions_of_the_runtime_itself_are_not_exposed(name: str) -> None:
+async def test_functions_of_the_runtime_itself_are_not_exposed() -> None:
     async with open_worker(MODULE) as portal:
-        with pytest.raises(actorsys.NotExposed):
-            await portal.run(name)
+        for name in ("self:stop", "self:cancel"):
+            with pytest.raises(actorsys.NotExposed):
+                await portal.run(name)
         assert await portal.run(remote.add, 1, 1) == 2
 
 
@@ -266,7 +261,7 @@ async def test_a_function_of_another_kind_says_how_to_call_it() -> None:
         assert await portal.run(remote.add, 1, 1) == 2
 
 
-async def test_a_portal_tells_who_is_there() -> None:
+async def test_a_portal_tells_who_is_there_and_that_a_daemon_has_no_result() -> None:
     async with open_worker(MODULE) as portal:
         assert portal.is_alive
         assert portal.name == "worker"
@@ -274,15 +269,11 @@ async def test_a_portal_tells_who_is_there() -> None:
         assert portal.pid == await portal.run(remote.own_pid) != os.getpid()
         assert await portal.run(remote.own_parent_uid) == actorsys.current_actor().uid
         assert "worker" in repr(portal)
+        with pytest.raises(actorsys.LocalProtocolError, match="run_in_actor"):
+            await portal.result()
         await portal.cancel_actor()
         assert not portal.is_alive
         assert portal.name == "worker"
-
-
-async def test_a_daemon_has_no_result() -> None:
-    async with open_worker(MODULE) as portal:
-        with pytest.raises(actorsys.LocalProtocolError, match="run_in_actor"):
-            await portal.result()
 
 
 async def test_a_trace_context_travels_with_the_call() -> None:

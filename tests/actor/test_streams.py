@@ -213,7 +213,7 @@ async def test_both_sides_sending_a_lot_at_once_do_not_deadlock() -> None:
                 assert await ctx.result() == received == items * size
 
 
-@pytest.mark.parametrize("size", [10, 50_000, 200_000])
+@pytest.mark.parametrize("size", [10, 200_000])
 async def test_an_item_whose_send_was_cancelled_was_not_sent(size: int) -> None:
     sent = step = 0
     item = bytes(size)

@@ -302,7 +302,7 @@ async def test_sending_to_a_far_side_that_has_ended_is_broken() -> None:
         assert await call.result() == "done"
 
 
-async def test_an_error_wakes_a_sender_and_drops_what_is_unread() -> None:
+async def test_an_error_wakes_a_sender_and_comes_after_what_is_unread() -> None:
     async with open_raw(channel_is_client=True, peer_window_bytes=10) as (peer, channel):
         call = await start(channel, "parrot", kind="context")
         await peer.receive()
@@ -322,6 +322,7 @@ async def test_an_error_wakes_a_sender_and_drops_what_is_unread() -> None:
             await wait_all_tasks_blocked()
             error = {"type_str": "ValueError", "message": "no more"}
             await peer.send({"error": error, "cid": call.cid})
+        assert await flow.receive() == 1
         with pytest.raises(ValueError, match="no more"):
             await flow.receive()
 

@@ -49,11 +49,10 @@ async def test_an_interrupt_of_calls_in_tasks_is_told_in_the_group_of_their_nurs
         assert "ActorDied" not in stderr
 
 
-@pytest.mark.parametrize("to_group", [True, False])
-async def test_an_interrupt_ends_what_does_not_want_to_end(tmp_path: Path, to_group: bool) -> None:
+async def test_an_interrupt_ends_what_does_not_want_to_end(tmp_path: Path) -> None:
     chains = {"ignore_cancel": 2, "ignore_sigterm": 1, "block_the_loop": 1}
     async with open_tree(tmp_path, **chains) as tree:
-        (os.killpg if to_group else os.kill)(tree.root.pid, signal.SIGINT)
+        os.killpg(tree.root.pid, signal.SIGINT)
         await tree.wait_gone(GONE_WITHIN_SECONDS)
         status, _, stderr = tree.read_output()
         check_output(status, stderr)
@@ -70,10 +69,9 @@ async def test_a_second_interrupt_hurries(tmp_path: Path, way: str) -> None:
         assert "KeyboardInterrupt" in stderr
 
 
-@pytest.mark.parametrize("to_group", [True, False])
-async def test_a_sigterm_ends_the_tree(tmp_path: Path, to_group: bool) -> None:
+async def test_a_sigterm_ends_the_tree(tmp_path: Path) -> None:
     async with open_tree(tmp_path, idle=2, ignore_sigterm=1) as tree:
-        (os.killpg if to_group else os.kill)(tree.root.pid, signal.SIGTERM)
+        os.kill(tree.root.pid, signal.SIGTERM)
         await tree.wait_gone(GONE_WITHIN_SECONDS)
         status, _, _ = tree.read_output()
         assert status != 0

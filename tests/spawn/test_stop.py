@@ -19,7 +19,7 @@ import actorsys
 
 pytestmark = pytest.mark.timeout(20)
 MODULE = "stop_functions"
-GRACE_SECONDS = 0.2
+GRACE_SECONDS = 0.1
 BOUND_SECONDS = GRACE_SECONDS + 0.5
 
 

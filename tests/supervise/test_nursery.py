@@ -84,6 +84,14 @@ async def test_an_error_of_the_body_leaves_as_itself() -> None:
     assert not is_running(daemon.pid)
 
 
+async def test_an_error_of_the_body_is_not_lost_when_the_block_is_cancelled_as_well() -> None:
+    with trio.CancelScope() as scope:
+        with pytest.raises(KeyError, match="of the body"):
+            async with actorsys.open_nursery():
+                scope.cancel()
+                raise KeyError("of the body")
+
+
 async def test_a_remote_error_that_the_body_asked_for_leaves_as_itself() -> None:
     with pytest.raises(ValueError, match="asked for") as caught:
         async with actorsys.open_nursery() as nursery:
@@ -216,6 +224,15 @@ async def test_a_one_shot_that_dies_unasked_leaves_through_the_nursery_once() ->
     (error,) = leaves(caught.value)
     assert isinstance(error, actorsys.ActorDied)
     assert error.exit_code == 7
+
+
+async def test_the_death_of_a_one_shot_is_told_also_when_the_body_has_ended() -> None:
+    async with actorsys.open_nursery():
+        for code in range(1, 5):
+            with pytest.raises(ExceptionGroup) as caught, trio.fail_after(5):
+                async with actorsys.open_nursery() as nursery:
+                    await nursery.run_in_actor(remote.die, code)
+            assert [error.exit_code for error in leaves(caught.value)] == [code]  # type: ignore
 
 
 async def test_a_child_whose_own_child_failed_says_so() -> None:

@@ -40,14 +40,15 @@ GARBAGE = [
 
 @asynccontextmanager
 async def open_target(
-    transport: str = "tcp",
+    transport: str = "tcp", limits: actorsys.Limits | None = None
 ) -> AsyncIterator[tuple[actorsys.ActorNursery, actorsys.Portal, str]]:
     """Open a root with one actor; yield where strangers can knock as well."""
-    async with actorsys.open_nursery(transport=transport) as nursery:
+    async with actorsys.open_nursery(transport=transport, limits=limits) as nursery:
         portal = await nursery.start_actor("worker", modules=[MODULE])
         address = await actorsys.current_actor().reception.address()
         yield nursery, portal, address
-        await check_unharmed(nursery, portal)
+        with trio.fail_after(1):
+            assert await portal.run(remote.add, 1, 1) == 2
         await nursery.cancel()
 
 
@@ -73,7 +74,7 @@ async def read_to_end(transport: Transport) -> bytes:
 
 @pytest.mark.parametrize("scheme", ["tcp", "unix"])
 async def test_garbage_is_answered_with_nothing(scheme: str) -> None:
-    async with open_target(scheme) as (_, portal, address):
+    async with open_target(scheme) as (nursery, portal, address):
         for data in GARBAGE:
             stranger = await connect(address)
             async with stranger:
@@ -82,11 +83,14 @@ async def test_garbage_is_answered_with_nothing(scheme: str) -> None:
                     if len(data) > 256 or data in (HTTP_REQUEST, TLS_HELLO):
                         assert await read_to_end(stranger) == b""
             assert portal.is_alive
+        await check_unharmed(nursery, portal)
 
 
 @pytest.mark.slow
-async def test_silence_is_waited_for_three_seconds_at_most() -> None:
-    async with open_target() as (_, portal, address):
+async def test_silence_is_waited_for_only_so_long() -> None:
+    assert DEFAULT_LIMITS.handshake_timeout_seconds == 3
+    limits = actorsys.Limits(handshake_timeout_seconds=0.5)
+    async with open_target(limits=limits) as (_, portal, address):
         silent, slow = await connect(address), await connect(address)
         async with silent, slow, trio.open_nursery() as tasks:
 
@@ -94,12 +98,12 @@ async def test_silence_is_waited_for_three_seconds_at_most() -> None:
                 try:
                     while True:
                         await slow.send_all(b"\x10")
-                        await trio.sleep(0.5)
+                        await trio.sleep(0.1)
                 except trio.BrokenResourceError:
                     pass
 
             tasks.start_soon(trickle)
-            with trio.fail_after(TURNED_AWAY_WITHIN_SECONDS):
+            with trio.fail_after(1):
                 assert await read_to_end(silent) == b""
                 assert await read_to_end(slow) == b""
             assert await portal.run(remote.add, 1, 1) == 2
