@@ -81,10 +81,12 @@ class Flow:
             await self._refuse_to_send()
         channel = self._channel
         frame = channel.encode({"yield": channel.codec.wrap_large(value), "cid": self._cid})
-        if self._credit.available > 0 and not channel.outbox.is_full:
-            await self._checkpoint()
-        else:
+        if self._credit.available <= 0 or channel.outbox.is_full:
             await self._wait_sendable()
+        elif self._is_pause_due():
+            await self._pause()
+        else:
+            await trio.lowlevel.checkpoint_if_cancelled()
         if self._is_over:
             await self._refuse_to_send()
         is_large = len(frame) > 1
@@ -101,7 +103,7 @@ class Flow:
           RemoteActorError, ActorUnavailable: it has failed.
         """
         if self._items:
-            await self._checkpoint()
+            await self._pause()
         while not self._items:
             self._check_failure()
             if self._stopped:
@@ -116,7 +118,10 @@ class Flow:
     async def __anext__(self) -> Any:
         """Return the next item, as `receive`, for a loop over all of them."""
         if self._items:
-            await self._checkpoint()
+            if self._is_pause_due():
+                await self._pause()
+            else:
+                await trio.lowlevel.checkpoint_if_cancelled()
             if self._items:
                 value, size = self._items.popleft()
                 self._consume(size)
@@ -167,17 +172,19 @@ class Flow:
 
     # --- inside --------------------------------------------------------------------------
 
-    async def _checkpoint(self) -> None:
-        """Be a checkpoint that costs next to nothing, and a full one now and then."""
+    def _is_pause_due(self) -> bool:
+        """Tell whether other tasks have waited long enough while this one never had to."""
         self._unpaused += 1
-        limits, now = self._channel.limits, trio.current_time()
-        is_due = now - self._paused_at > limits.checkpoint_seconds
-        if is_due or self._unpaused >= limits.items_per_checkpoint:
-            self._unpaused = 0
-            self._paused_at = now
-            await trio.lowlevel.checkpoint()
-        else:
-            await trio.lowlevel.checkpoint_if_cancelled()
+        limits = self._channel.limits
+        return (
+            self._unpaused >= limits.items_per_checkpoint
+            or trio.current_time() - self._paused_at > limits.checkpoint_seconds
+        )
+
+    async def _pause(self) -> None:
+        self._unpaused = 0
+        self._paused_at = trio.current_time()
+        await trio.lowlevel.checkpoint()
 
     async def _wait_sendable(self) -> None:
         self._unpaused = 0

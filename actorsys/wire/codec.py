@@ -100,7 +100,7 @@ class Codec:
             raise RemoteProtocolError("extensions are nested too deeply")
         self._unpacking_depth += 1
         try:
-            if self._is_suspicious(data):
+            if len(data) > self._limits.max_depth and self._is_suspicious(data):
                 _check_complete(data)
             return self._unpack(data)
         finally:
@@ -145,10 +145,9 @@ class Codec:
             raise
         except (TypeError, ValueError, OverflowError, BufferError, RecursionError) as error:
             raise EncodeError(str(error)) from error
-        if self._is_suspicious(body) and _is_deeper(message, self._limits.max_depth):
-            raise EncodeError(
-                f"the value is nested deeper than {self._limits.max_depth} (limits.max_depth)"
-            )
+        limit = self._limits.max_depth
+        if len(body) > limit and self._is_suspicious(body) and _is_deeper(message, limit):
+            raise EncodeError(f"the value is nested deeper than {limit} (limits.max_depth)")
         if outgoing:
             return _with_segments(body, outgoing.copy(), max_bytes)
         _check_size(len(body), max_bytes)
@@ -176,8 +175,8 @@ class Codec:
 
     def _is_suspicious(self, body: Buffer) -> bool:
         """Tell whether *body* has bytes enough to open more containers than may be nested."""
-        limit = self._limits.max_depth
-        return len(body) > limit and len(bytes(body).translate(None, _NOT_CONTAINERS)) > limit
+        openers = bytes(body).translate(None, _NOT_CONTAINERS)
+        return len(openers) > self._limits.max_depth
 
     # --- decoding ------------------------------------------------------------------------
 
@@ -192,7 +191,7 @@ class Codec:
         try:
             is_segmented = frame.startswith(_SEGMENTS_KEY, 1)
             body = self._set_segments_aside(frame) if is_segmented else frame
-            is_suspicious = self._is_suspicious(body)
+            is_suspicious = len(body) > limit and self._is_suspicious(body)
             if is_suspicious:
                 _check_complete(body)
             message = self._unpack(body)

@@ -14,7 +14,7 @@ import death_functions as remote
 import pytest
 import trio
 import trio.testing
-from tree_helpers import freeze, leaves, open_journal
+from tree_helpers import freeze, leaves, open_journal, wait_until_async
 
 import actorsys
 
@@ -188,6 +188,16 @@ async def test_a_stream_that_death_cuts_short_does_not_look_complete() -> None:
                     if item == 100:
                         kill(portal)
                 pytest.fail("the stream never ends by itself")
+
+
+async def test_a_reader_that_is_busy_while_its_actor_dies_is_told_and_nobody_else() -> None:
+    async with open_doomed() as portal:
+        with pytest.raises(actorsys.ActorDied):
+            async with portal.open_stream_from(remote.count_then_hang, 1) as stream:
+                await stream.receive()
+                kill(portal)
+                await wait_until_async(lambda: not portal.is_alive, TOLD_WITHIN_SECONDS)
+                await stream.receive()
 
 
 async def test_a_send_to_the_dead_is_an_error() -> None:
