@@ -90,8 +90,8 @@ class OutgoingCall:
 
     @property
     def is_awaited(self) -> bool:
-        """Whether a task waits for it, or is linked to it, right now."""
-        return self.on_error is not None or self._is_being_told()
+        """Whether somebody will be told how it ends: a task that waits, or that holds its stream."""
+        return self.flow is not None or bool(self._changed)
 
     # --- what the calling task does ------------------------------------------------------
 

@@ -225,7 +225,7 @@ class Channel:
         error: EncodeError,
     ) -> EncodeError:
         """Find the argument that cannot travel and return an error that names it."""
-        places = [(f"argument {index}", value) for index, value in enumerate(args)]
+        places = [(f"argument {index}", value) for index, value in enumerate(args, 1)]
         places += [(f"argument {key!r}", value) for key, value in kwargs.items()]
         for place, value in places:
             try:

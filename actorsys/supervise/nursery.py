@@ -104,7 +104,7 @@ class ActorNursery:
         try:
             call = await channel.start_call("asyncfunc", (ns, func), args, kwargs)
         except BaseException:
-            await child.stop(None)
+            await child.stop(0)
             raise
         self._one_shots += 1
         self._services.start_soon(self._finish_one_shot, child, child.one_shot, call)
