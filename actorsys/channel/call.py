@@ -90,7 +90,7 @@ class OutgoingCall:
 
     @property
     def is_awaited(self) -> bool:
-        """Whether somebody will be told how it ends: a task that waits, or that holds its stream."""
+        """Whether somebody will be told how it ends: who waits, or who holds its stream."""
         return self.flow is not None or bool(self._changed)
 
     # --- what the calling task does ------------------------------------------------------

@@ -168,9 +168,9 @@ async def test_a_slow_call_does_not_hold_up_another() -> None:
 
 async def test_an_argument_that_cannot_travel_is_named() -> None:
     calls: list[tuple[tuple[Any, ...], dict[str, Any], str]] = [
-        ((1, object()), {}, "argument 1 .*object"),
+        ((1, object()), {}, "argument 2 .*object"),
         ((), {"b": object(), "a": 1}, "argument 'b' .*object"),
-        ((1, [{"deep": [remote.Stranger()]}]), {}, "argument 1 .*Stranger"),
+        ((1, [{"deep": [remote.Stranger()]}]), {}, "argument 2 .*Stranger"),
     ]
     async with open_worker(MODULE) as portal:
         for args, kwargs, place in calls:

@@ -76,7 +76,7 @@ async def test_a_result_that_cannot_travel_is_an_error_and_not_silence() -> None
 
 async def test_an_argument_that_cannot_travel_is_named() -> None:
     async with open_pair() as (alice, _):
-        with pytest.raises(EncodeError, match=rf"argument 1 of {NS}:echo"):
+        with pytest.raises(EncodeError, match=rf"argument 2 of {NS}:echo"):
             await ask(alice, "echo", 1, object())
         with pytest.raises(EncodeError, match="argument 'value'"):
             await ask(alice, "echo", value=[object()])
