@@ -307,6 +307,8 @@ class Channel:
         try:
             for frame in self._frames:
                 raw, fault = decode(frame)
+                if type(frame) is bytearray and not self.codec.frame_is_shared:
+                    self._frames.recycle(frame)
                 following = dispatch(parse_message(raw, fault, len(frame) + HEADER_BYTES))
                 if following is not None:
                     if job is not None:

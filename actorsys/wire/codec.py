@@ -58,6 +58,8 @@ class Codec:
         self._outgoing: list[Buffer] = []
         self._incoming: list[memoryview] = []
         self._fault: str | None = None
+        self.frame_is_shared = False
+        """Whether values of the frame decoded last lie in its memory."""
         self._unpack = functools.partial(
             msgpack.unpackb,
             raw=False,
@@ -117,6 +119,14 @@ class Codec:
 
     def take_segment(self, number: int) -> memoryview:
         """Return a large part of the frame being decoded: writable, and not a copy."""
+        self.frame_is_shared = True
+        return self._segment(number)
+
+    def copy_segment(self, number: int) -> bytes:
+        """Return a large part of the frame being decoded, as bytes."""
+        return bytes(self._segment(number))
+
+    def _segment(self, number: int) -> memoryview:
         if not (isinstance(number, int) and 0 <= number < len(self._incoming)):
             raise ValueError(f"the frame has no segment {number!r}")
         return self._incoming[number]
@@ -187,6 +197,7 @@ class Codec:
           RemoteProtocolError: the bytes are not one well-formed map within the limits.
         """
         self._fault = None
+        self.frame_is_shared = False
         limit = self._limits.max_depth
         try:
             is_segmented = frame.startswith(_SEGMENTS_KEY, 1)

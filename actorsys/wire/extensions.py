@@ -72,7 +72,7 @@ def install(codec: Codec, types: TypeTable) -> None:
         SEGMENT,
         Segment,
         lambda value: codec.pack_nested(codec.add_segment(value.data)),
-        lambda data: bytes(codec.take_segment(codec.unpack_nested(data))),
+        lambda data: codec.copy_segment(codec.unpack_nested(data)),
     )
 
 

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from ..errors import LimitExceeded, RemoteProtocolError
 from .codec import HEADER_BYTES
 
+_MAX_SPARE_BYTES = 4 * 1024 * 1024
 _LENGTH = struct.Struct("<I")
 _FOREIGN_GREETINGS = {
     b"GET ": "an HTTP request",
@@ -40,6 +41,7 @@ class FrameReader:
         self._chunk: bytes = b""
         self._position = 0
         self._large: bytearray | None = None
+        self._spare: bytearray | None = None
         self._filled = 0
 
     def __repr__(self) -> str:
@@ -67,6 +69,14 @@ class FrameReader:
     def fill(self, count: int) -> None:
         """Say that *count* bytes were received into `large_rest`."""
         self._filled += count
+
+    def recycle(self, frame: bytearray) -> None:
+        """Take back a large frame that nobody looks at any more, for one of the same size.
+
+        Touching fresh pages costs as much as moving the bytes through the socket.
+        """
+        if len(frame) <= _MAX_SPARE_BYTES:
+            self._spare = frame
 
     def take_rest(self) -> bytes:
         """Return, and forget, the bytes behind the last frame."""
@@ -106,8 +116,12 @@ class FrameReader:
         self._position = position
 
     def _begin_large(self, length: int, first: bytes) -> None:
-        # calloc gives untouched pages: memory is taken as bytes arrive, not as announced.
-        self._large = bytearray(length)
+        spare, self._spare = self._spare, None
+        if spare is not None and len(spare) == length:
+            self._large = spare
+        else:
+            # calloc gives untouched pages: memory is taken as bytes arrive, not as announced.
+            self._large = bytearray(length)
         self._large[: len(first)] = first
         self._filled = len(first)
 

@@ -36,7 +36,7 @@ from wire_helpers import (
 
 from actorsys.errors import EncodeError, LimitExceeded, RemoteProtocolError
 from actorsys.limits import Limits
-from actorsys.wire import Codec, TypeTable, Undecodable
+from actorsys.wire import Codec, FrameReader, TypeTable, Undecodable
 from actorsys.wire.extensions import DATACLASS, ENUM, NUMPY_ARRAY, SEGMENT, TUPLE
 
 
@@ -822,3 +822,37 @@ def _no_numpy_warnings() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         yield
+
+
+# --- memory that is used again ---------------------------------------------------------------
+
+
+def feed_large(reader: FrameReader, codec: Codec, value: Any) -> Any:
+    """Send *value* through *reader* in pieces; return what arrives and give its frame back."""
+    data = b"".join(map(bytes, codec.encode({"return": codec.wrap_large(value)}, MAX_BYTES)))
+    reader.feed(data[:1000])
+    assert not list(reader)
+    reader.feed(data[1000:])
+    (frame,) = reader
+    assert isinstance(frame, bytearray)
+    raw, _ = codec.decode(frame)
+    if not codec.frame_is_shared:
+        reader.recycle(frame)
+    return raw["return"], frame
+
+
+def test_memory_in_which_an_array_lies_is_not_used_again(codec: Codec) -> None:
+    reader = FrameReader(MAX_BYTES, LIMITS.segment_bytes)
+    first, one = feed_large(reader, codec, np.full(100_000, 1.0))
+    second, other = feed_large(reader, codec, np.full(100_000, 2.0))
+    assert one is not other
+    assert (first == 1.0).all()
+    assert (second == 2.0).all()
+
+
+def test_memory_from_which_bytes_were_copied_is_used_again(codec: Codec) -> None:
+    reader = FrameReader(MAX_BYTES, LIMITS.segment_bytes)
+    first, one = feed_large(reader, codec, b"a" * 200_000)
+    second, other = feed_large(reader, codec, b"b" * 200_000)
+    assert one is other
+    assert (first, second) == (b"a" * 200_000, b"b" * 200_000)
