@@ -5,6 +5,7 @@ Everything here runs in the reader's task, between two reads, and never waits.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -22,10 +23,12 @@ from ..wire import Call, ErrorReply, Message
 from ..wire.states import CALLEE_START
 from .call import IncomingCall
 from .exposure import RUNTIME_NS, Exposure, Target
-from .remote_errors import unpack_error
+from .remote_errors import CANCELLED_KEY, unpack_error
 
 if TYPE_CHECKING:
     from .channel import Channel
+
+logger = logging.getLogger("actorsys.channel")
 
 RuntimeFunction = Callable[["Channel", dict[str, Any]], Any]
 RunCall = Callable[[IncomingCall, Call, Target], Awaitable[None]]
@@ -75,6 +78,10 @@ class Dispatcher:
             raise ChannelBroken(f"the peer closed it, saying: {reason}")
         if not self._table.was_used(message.cid):
             raise RemoteProtocolError(f"{type(message).__name__} for a cid that was never used")
+        if type(message) is ErrorReply and message.error.get(CANCELLED_KEY) is not True:
+            # Its caller was cancelled and has gone; the error shall not vanish without a word.
+            late = unpack_error(message.error, self._channel.limits)
+            logger.warning("an error came too late for its caller: %r", late)
 
     def _on_call(self, message: Call) -> Job | None:
         if message.uid != self._channel.session.peer_uid:
