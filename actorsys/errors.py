@@ -39,6 +39,9 @@ class RemoteActorError(ActorsysError):
     def __str__(self) -> str:
         return self.message
 
+    def __repr__(self) -> str:
+        return f"RemoteActorError[{self.type_str}]({self.message!r})"
+
 
 class ContextCancelled(ActorsysError):
     """The far side of a call was cancelled by somebody who is not us.

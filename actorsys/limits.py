@@ -55,6 +55,11 @@ class Limits:
     checkpoint_seconds: float = 0.001
     """Or after so long, if making an item takes time: it shall leave before the next is made."""
 
+    max_threads: int = 256
+    """Plain functions that run at the same time in one actor, each in a thread. One that was
+    cancelled holds its thread until it returns. trio's own default, 40, is for computing; these
+    mostly wait."""
+
     receive_chunk_bytes: int = 64 * KIB
     """One read from a socket: the default size of a pipe and of most socket wrappers."""
 

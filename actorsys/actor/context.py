@@ -117,9 +117,13 @@ class CallerContext(Context):
         await trio.lowlevel.checkpoint()
 
     def absorbs(self, error: BaseException | None) -> bool:
-        """Tell whether *error* is the cancellation that this end has asked for."""
-        asked = self.cancel_called and isinstance(error, ContextCancelled)
-        return asked and error.canceller == self._own_uid  # type: ignore[union-attr]
+        """Tell whether *error* is the cancellation that this end has asked for.
+
+        The far side may have asked for it at the same moment.
+        """
+        if not (self.cancel_called and isinstance(error, ContextCancelled)):
+            return False
+        return error.canceller in (self._own_uid, self._call.channel.session.peer_uid)
 
     def stop_stream(self) -> None:
         """Tell the far side that this end will not read or send any more."""

@@ -25,7 +25,8 @@ def new_uid(name: str, limits: Limits) -> Uid:
     Raises:
       ValueError: the name is empty, too long, or not printable.
     """
-    if not name or not name.isprintable() or len(name.encode()) > limits.max_name_bytes:
+    is_text = isinstance(name, str) and bool(name) and name.isprintable()
+    if not is_text or len(name.encode()) > limits.max_name_bytes:
         raise ValueError(
             f"an actor's name has 1 to {limits.max_name_bytes} printable bytes, not {name!r}"
         )
@@ -63,6 +64,7 @@ class Actor:
         self.parent_uid = parent_uid
         self.limits = limits
         self.reception = Reception(uid, limits, services)
+        self.threads = trio.CapacityLimiter(limits.max_threads)
         self.channels: set[Channel] = set()
         self.children_count = 0
         self.stop_request: StopRequest | None = None
@@ -141,6 +143,8 @@ async def open_services() -> AsyncIterator[trio.Nursery]:
     except BaseExceptionGroup as group:
         # When we are cancelled from outside, the services end with Cancelled as well.
         _, failures = group.split(trio.Cancelled)
+        if failures is not None and failures.split(KeyboardInterrupt)[1] is None:
+            raise KeyboardInterrupt from error
         if error is None or failures is not None:
             raise
     if error is not None:

@@ -28,7 +28,7 @@ async def run_call(actor: Actor, call: IncomingCall, message: Call, target: Targ
         call.cancel(stop.canceller, "the actor is being stopped")
     try:
         with call.scope:
-            await _RUN[target.kind](call, message, target)
+            await _RUN[target.kind](actor, call, message, target)
             return
         _end_cancelled(call)
     except trio.Cancelled:
@@ -44,13 +44,15 @@ async def run_call(actor: Actor, call: IncomingCall, message: Call, target: Targ
         channel.table.forget(call.cid)
 
 
-async def _run_function(call: IncomingCall, message: Call, target: Target) -> None:
+async def _run_function(actor: Actor, call: IncomingCall, message: Call, target: Target) -> None:
     if target.is_async:
         value = await target.fn(*message.args, **message.kwargs)
     else:
         # In a tuple, because trio refuses a bare awaitable from a thread.
         (value,) = await trio.to_thread.run_sync(
-            lambda: (target.fn(*message.args, **message.kwargs),), abandon_on_cancel=True
+            lambda: (target.fn(*message.args, **message.kwargs),),
+            abandon_on_cancel=True,
+            limiter=actor.threads,
         )
         if inspect.isawaitable(value):
             value = await value
@@ -64,7 +66,7 @@ async def _send_result(call: IncomingCall, message: Call, value: Any) -> None:
         raise EncodeError(f"the result of {message.ns}:{message.func}: {error}") from None
 
 
-async def _run_generator(call: IncomingCall, message: Call, target: Target) -> None:
+async def _run_generator(actor: Actor, call: IncomingCall, message: Call, target: Target) -> None:
     call.send_functype()
     flow = call.flow
     assert flow is not None
@@ -74,9 +76,9 @@ async def _run_generator(call: IncomingCall, message: Call, target: Target) -> N
     call.send_stop()
 
 
-async def _run_context(call: IncomingCall, message: Call, target: Target) -> None:
+async def _run_context(actor: Actor, call: IncomingCall, message: Call, target: Target) -> None:
     call.send_functype()
-    ctx = CalleeContext(call, call.channel.session.own_uid)
+    ctx = CalleeContext(call, actor.uid)
     value = await target.fn(ctx, *message.args, **message.kwargs)
     if not call.started:
         raise RuntimeError(
@@ -86,7 +88,7 @@ async def _run_context(call: IncomingCall, message: Call, target: Target) -> Non
     await _send_result(call, message, value)
 
 
-_RUN: dict[Kind, Callable[[IncomingCall, Call, Target], Awaitable[Any]]] = {
+_RUN: dict[Kind, Callable[[Actor, IncomingCall, Call, Target], Awaitable[Any]]] = {
     "asyncfunc": _run_function,
     "asyncgen": _run_generator,
     "context": _run_context,

@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import builtins
 import contextlib
+import os
 import traceback
+import types
 from collections.abc import Callable
 from typing import Any
 
@@ -18,6 +20,7 @@ from .. import errors as own_errors
 from ..errors import ActorsysError, ContextCancelled, RemoteActorError, Uid
 from ..limits import Limits
 from ..wire import TYPES, canonical_module, cut
+from ..wire.typetable import CHILD_MAIN_MODULE, MAIN_MODULE
 
 Measure = Callable[[Any], "int | None"]
 """Tells how many bytes a value takes on the wire, or None when it cannot travel."""
@@ -25,6 +28,7 @@ Measure = Callable[[Any], "int | None"]
 _OWN_MODULE = own_errors.__name__
 # Raised here, these would mean something to Python itself and not to `except` clauses.
 _NOT_IMITATED = (StopIteration, StopAsyncIteration, GeneratorExit, KeyboardInterrupt, SystemExit)
+_PACKAGE_FOLDER = os.path.dirname(own_errors.__file__) + os.sep
 _RESERVED = frozenset(dir(RemoteActorError))
 CANCELLED_KEY = "cancelled"
 """Set in the error of a call that was itself cancelled, which is not an error of its function."""
@@ -55,6 +59,7 @@ class _Packer:
         limits = self._limits
         fields: dict[str, Any] = {
             "type_str": _type_name(error),
+            "base_str": _builtin_name(error),
             "message": cut(_safe_str(error), limits.max_text_chars),
             "tb_str": cut(self._traceback_text(error), limits.max_traceback_chars),
             "notes": [cut(note, limits.max_text_chars) for note in _own_notes(error)[:16]],
@@ -78,7 +83,8 @@ class _Packer:
             for name, value in vars(error).items()
             if not name.startswith("_") and name not in _RESERVED
         }
-        if state and self._has_bytes_for(state):
+        state = {name: value for name, value in state.items() if self._has_bytes_for(value)}
+        if state:
             fields["state"] = state
 
     def _has_bytes_for(self, value: Any) -> bool:
@@ -110,13 +116,23 @@ class _Packer:
 
     def _traceback_text(self, error: BaseException) -> str:
         if isinstance(error, RemoteActorError):
-            here = "".join(traceback.format_tb(error.__traceback__))
+            here = "".join(traceback.format_tb(_without_own_frames(error.__traceback__)))
             return f"{error.tb_str}\nRelayed by actor {self._own_uid[0]!r}:\n{here}"
         try:
-            return "".join(traceback.format_exception(error))
+            tb = _without_own_frames(error.__traceback__)
+            text = "".join(traceback.format_exception(type(error), error, tb))
+            return text.replace(CHILD_MAIN_MODULE, MAIN_MODULE)
         except Exception as broken:
             # An error with odd fields may be one that the standard library cannot print.
             return f"{_type_name(error)}: <printing it raised {type(broken).__name__}>"
+
+
+def _without_own_frames(tb: types.TracebackType | None) -> types.TracebackType | None:
+    """Drop the frames of this package from the top: the function that was called comes first."""
+    first = tb
+    while first is not None and first.tb_frame.f_code.co_filename.startswith(_PACKAGE_FOLDER):
+        first = first.tb_next
+    return first or tb
 
 
 def _type_name(error: BaseException) -> str:
@@ -126,6 +142,11 @@ def _type_name(error: BaseException) -> str:
     if cls.__module__ == "builtins":
         return cls.__qualname__
     return f"{canonical_module(cls.__module__)}:{cls.__qualname__}"
+
+
+def _builtin_name(error: BaseException) -> str:
+    """Return the name of the nearest builtin class of *error*."""
+    return next(cls.__name__ for cls in type(error).__mro__ if cls.__module__ == "builtins")
 
 
 def _args_of(error: BaseException) -> list[Any] | None:
@@ -195,7 +216,8 @@ class _Unpacker:
         if fields.get(CANCELLED_KEY) is True:
             return ContextCancelled(message, canceller=_uid(state.get("canceller")))
         members = self._members(fields.get("group"), depth)
-        cls = _class_for(self._text(fields, "type_str"), is_group=bool(members))
+        type_str, base_str = self._text(fields, "type_str"), self._text(fields, "base_str")
+        cls = _class_for(type_str, base_str, is_group=bool(members))
         args = fields.get("args")
         args = list(self._clean(dict(enumerate(args))).values()) if type(args) is list else None
         error = _instantiate(cls, message, [message] if args is None else args, members)
@@ -323,15 +345,17 @@ def _imitation(base: type[BaseException]) -> type[RemoteActorError]:
             "__module__": "actorsys",
             "__init__": lambda self, *args, **kwargs: None,
             "__str__": RemoteActorError.__str__,
+            "__repr__": RemoteActorError.__repr__,
         }
         _imitations[base] = type(f"RemoteActorError[{base.__name__}]", bases, body)
     return _imitations[base]
 
 
-def _class_for(type_str: str, is_group: bool) -> type[RemoteActorError]:
+def _class_for(type_str: str, base_str: str, is_group: bool) -> type[RemoteActorError]:
     if is_group:
         return _imitation(ExceptionGroup)
-    base = _base_for(type_str)
+    # A class that is not known here is at least the builtin one that it was made from.
+    base = _base_for(type_str) or _base_for(base_str.rpartition(":")[2])
     if base is None or issubclass(base, (*_NOT_IMITATED, BaseExceptionGroup, RemoteActorError)):
         return _imitation(RemoteActorError)
     with contextlib.suppress(TypeError):  # instances of two bases may be laid out differently

@@ -20,7 +20,7 @@ _PACKAGE_ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(
 _BOOT = (
     "import gc, sys; gc.disable(); "  # nothing that is imported becomes garbage
     "root = {root!r}; root in sys.path or sys.path.insert(0, root); "
-    "from actorsys.spawn.child import main; main({fd}, {parent_pid})"
+    "from actorsys.spawn.boot import main; main({fd}, {parent_pid})"
 )
 
 
@@ -54,7 +54,10 @@ class Process:
         Raises:
           SpawnError: the operating system refused.
         """
-        read_fd, write_fd = os.pipe()
+        try:
+            read_fd, write_fd = os.pipe()
+        except OSError as error:
+            raise SpawnError(f"cannot start a process for {spec.uid[0]!r}: {error}") from error
         try:
             with _interrupts_held():
                 popen = subprocess.Popen(

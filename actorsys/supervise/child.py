@@ -119,6 +119,7 @@ class Child:
 
     # --- its life ------------------------------------------------------------------------
 
+    @trio.lowlevel.enable_ki_protection
     async def start(self, make_spec: MakeSpec, env: Mapping[str, str] | None) -> None:
         """Start the process and wait until it is connected and ready.
 
@@ -169,6 +170,8 @@ class Child:
     def _fail_calls(self, process: Process, channel: Channel) -> int:
         """Fail the calls in flight; return how many were waited for."""
         how = process.describe_end()
+        if self.is_stopping and process.exit_code == 0:
+            how = "it was stopped"
         if self._killed_for is not None:
             how = f"{how}, because its link was lost: {self._killed_for}"
         self.death = ActorDied(
@@ -266,6 +269,12 @@ async def _first_of(*waits: Callable[[], Awaitable[Any]]) -> None:
         await wait()
         race.cancel_scope.cancel()
 
-    async with trio.open_nursery() as race:
-        for wait in waits:
-            race.start_soon(wait_and_end, wait)
+    try:
+        async with trio.open_nursery() as race:
+            for wait in waits:
+                race.start_soon(wait_and_end, wait)
+    except BaseExceptionGroup as group:
+        # Nothing but a cancellation or an interrupt comes out of waiting.
+        if group.subgroup(KeyboardInterrupt) is None:
+            raise
+        raise KeyboardInterrupt from None

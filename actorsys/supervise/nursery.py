@@ -14,7 +14,7 @@ import trio
 from ..actor import Actor, Portal, find_current_actor, open_runtime
 from ..actor.runtime import new_uid, open_services
 from ..channel import OutgoingCall, qualify
-from ..errors import ActorUnavailable, ContextCancelled, Uid
+from ..errors import ActorUnavailable, ContextCancelled, SpawnError, Uid
 from ..limits import DEFAULT_LIMITS, Limits
 from ..spawn import (
     ActorSpec,
@@ -155,7 +155,7 @@ class ActorNursery:
                 self._starts.discard(scope)
                 self._changed.unpark_all()
         if scope.cancelled_caught:
-            raise RuntimeError(f"the nursery was left while actor {name!r} was starting")
+            raise SpawnError(f"actor {name!r} was not started: its nursery is being stopped")
         # There was no checkpoint since it became ready: its end cannot have been missed.
         self._children[uid] = child
         self._actor.children_count += 1
@@ -203,24 +203,30 @@ class ActorNursery:
 
     @trio.lowlevel.enable_ki_protection
     async def _stop_children(self, grace: float | None) -> None:
-        """Stop every child at once; a second Ctrl-C kills them."""
+        """Stop every child there is now, at once; a second Ctrl-C kills them.
+
+        Who is started meanwhile is not waited for.
+        """
         for scope in self._starts:
             scope.cancel()
-        for child in self._children.values():
+        stopping = list(self._children.values())
+        for child in stopping:
             self._services.start_soon(child.stop_with_others, grace)
-        while self._children or self._starts or self._one_shots:
+        while any(child.uid in self._children for child in stopping):
             try:
                 with trio.CancelScope(shield=True):
-                    await self._wait_empty()
+                    await self._changed.park()
             except KeyboardInterrupt:
-                for child in self._children.values():
+                for child in stopping:
                     child.kill()
 
     async def _close(self, error: BaseException | None) -> None:
-        """Stop what is left, after the body has ended."""
+        """Stop what is left, after the body has ended; nothing can be started any more."""
         self._is_closed = True
         hurry = _is_interrupt(error)
         await self._stop_children(self._actor.limits.interrupt_grace_seconds if hurry else None)
+        with trio.CancelScope(shield=True):
+            await self._wait_empty()
 
 
 def _is_interrupt(error: BaseException | None) -> bool:

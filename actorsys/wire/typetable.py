@@ -17,9 +17,12 @@ CHILD_MAIN_MODULE = "__actorsys_main__"
 another one, so that the script's main guard stays shut."""
 
 
+MAIN_MODULE = "__main__"
+
+
 def canonical_module(name: str) -> str:
     """Return the name by which every process of the tree knows the module *name*."""
-    return "__main__" if name == CHILD_MAIN_MODULE else name
+    return MAIN_MODULE if name == CHILD_MAIN_MODULE else name
 
 
 def tag_of(cls: type) -> str:

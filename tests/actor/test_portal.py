@@ -281,3 +281,13 @@ async def test_a_trace_context_travels_with_the_call() -> None:
         assert await portal.run(remote.trace) is None
         actorsys.trace_context.set("00-trace-01")
         assert await portal.run(remote.trace) == "00-trace-01"
+
+
+async def test_more_plain_functions_than_trio_has_threads_run_at_once() -> None:
+    async with open_worker(MODULE) as portal:
+        async with trio.open_nursery() as tasks:
+            for _ in range(45):
+                tasks.start_soon(portal.run, remote.sync_block)
+            with trio.fail_after(5):
+                assert await portal.run(remote.sync_add, 1, 2) == 3
+            await portal.run(remote.unblock)

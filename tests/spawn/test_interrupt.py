@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import trio
 from spawn_helpers import open_tree
+from tree_helpers import run_script
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(20)]
 GONE_WITHIN_SECONDS = 2.0
@@ -88,3 +89,36 @@ async def test_an_interrupt_to_an_actor_alone_is_nothing(tmp_path: Path) -> None
         os.kill(tree.root.pid, signal.SIGINT)
         await tree.wait_gone(GONE_WITHIN_SECONDS)
         check_output(*tree.read_output()[::2])
+
+
+INTERRUPTED_START = """
+import os, signal, subprocess, threading
+import psutil, trio
+import actorsys
+
+class Popen(subprocess.Popen):
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        os.kill(os.getpid(), signal.SIGINT)
+
+async def main():
+    async with actorsys.open_nursery() as nursery:
+        if IN_FORK:
+            subprocess.Popen = Popen
+        else:
+            threading.Timer(0.05, os.kill, [os.getpid(), signal.SIGINT]).start()
+        await nursery.start_actor("late")
+
+if __name__ == "__main__":
+    try:
+        trio.run(main)
+    except KeyboardInterrupt:
+        print("interrupted", psutil.Process().children())
+"""
+
+
+@pytest.mark.parametrize("in_fork", [True, False])
+def test_an_interrupt_while_an_actor_starts_takes_it_along(tmp_path: Path, in_fork: bool) -> None:
+    code = INTERRUPTED_START.replace("IN_FORK", str(in_fork))
+    ended = run_script(tmp_path, code, timeout=10)
+    assert (ended.status, ended.stdout, ended.stderr) == (0, "interrupted []\n", "")

@@ -469,3 +469,21 @@ def test_run_passes_on_what_main_raises() -> None:
 
     with pytest.raises(KeyError, match="of main"):
         actorsys.run(main)
+
+
+async def test_cancelling_does_not_wait_for_who_is_started_meanwhile() -> None:
+    async with actorsys.open_nursery() as nursery:
+        first = await nursery.start_actor("first", modules=[MODULE])
+
+        async def replace() -> None:
+            with pytest.raises(actorsys.ActorsysError):
+                await first.run(remote.hang)
+            await nursery.start_actor("second")
+
+        async with trio.open_nursery() as tasks:
+            tasks.start_soon(replace)
+            await trio.testing.wait_all_tasks_blocked(0.05)
+            with trio.fail_after(3):
+                await nursery.cancel()
+        assert list(nursery.children) == ["second"]
+        await nursery.cancel()

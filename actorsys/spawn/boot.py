@@ -63,13 +63,13 @@ def _without_own_frames(error: BaseException) -> BaseException:
 
 def _is_own(filename: str) -> bool:
     return filename.startswith("<frozen importlib") or filename.endswith(
-        ("actorsys/spawn/child.py", "actorsys/spawn/importing.py", "importlib/__init__.py")
+        ("actorsys/spawn/boot.py", "actorsys/spawn/importing.py", "importlib/__init__.py")
     )
 
 
 def _serve(spec: ActorSpec, modules: list[types.ModuleType]) -> None:
     import trio
 
-    from .service import serve
+    from .main_task import serve
 
     trio.run(serve, spec, modules)
