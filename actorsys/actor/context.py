@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import trio
+from trio.lowlevel import enable_ki_protection
 
 from ..channel import Flow, IncomingCall, OutgoingCall
 from ..errors import ContextCancelled, LocalProtocolError, Uid
@@ -58,6 +59,7 @@ class Context:
         raise NotImplementedError
 
     @asynccontextmanager
+    @enable_ki_protection
     async def open_stream(self) -> AsyncIterator[MsgStream]:
         """Open this end of the stream; leaving the block ends it for both sides.
 

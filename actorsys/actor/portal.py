@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from typing import Any, Protocol, Union
 
 import trio
+from trio.lowlevel import enable_ki_protection
 
 from ..channel import Channel, OutgoingCall, qualify
 from ..errors import ContextCancelled, Uid
@@ -79,6 +80,7 @@ class Portal:
         """Whether calls can reach it."""
         return self._peer.is_alive
 
+    @enable_ki_protection
     async def run(self, fn: Callee, /, *args: Any, **kwargs: Any) -> Any:
         """Call *fn* over there and return its result.
 
@@ -96,6 +98,7 @@ class Portal:
         return await call.result()
 
     @asynccontextmanager
+    @enable_ki_protection
     async def open_stream_from(
         self, genfn: Callee, /, *args: Any, **kwargs: Any
     ) -> AsyncIterator[MsgStream]:
@@ -122,6 +125,7 @@ class Portal:
             raise call.error
 
     @asynccontextmanager
+    @enable_ki_protection
     async def open_context(
         self, fn: Callee, /, *args: Any, **kwargs: Any
     ) -> AsyncIterator[tuple[Context, Any]]:
@@ -171,6 +175,7 @@ class Portal:
         """
         await self._peer.stop(grace)
 
+    @enable_ki_protection
     async def _start(
         self, kind: Kind, fn: Callee, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> OutgoingCall:

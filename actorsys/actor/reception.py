@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import trio
+from trio.lowlevel import enable_ki_protection
 
 from ..channel import accept_channel
 from ..errors import HandshakeError, Uid
@@ -54,6 +55,7 @@ class Reception:
     def __repr__(self) -> str:
         return f"<Reception: {len(self._expected)} expected, {len(self._waiting)} at the door>"
 
+    @enable_ki_protection
     async def address(self) -> str:
         """Return where to connect; the first call opens the listener."""
         async with self._opening:
@@ -75,6 +77,7 @@ class Reception:
         expected = self._expected.get(uid)
         return expected.key if expected is not None else None
 
+    @enable_ki_protection
     async def _run(self, listener: Listener) -> None:
         async with listener, trio.open_nursery() as greetings:
             while True:
@@ -99,6 +102,7 @@ class Reception:
             del self._waiting[oldest]
             oldest.cancel()
 
+    @enable_ki_protection
     async def _greet(self, transport: Transport) -> None:
         with trio.CancelScope() as scope:
             self._waiting[scope] = None

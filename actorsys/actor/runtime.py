@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import tricycle
 import trio
+from trio.lowlevel import enable_ki_protection
 
 from ..channel import Channel, ChannelStatistics
 from ..errors import Uid
@@ -101,6 +102,7 @@ class Actor:
             grace = min(grace, left * self.limits.child_grace_share)
         return grace
 
+    @enable_ki_protection
     async def run_channel(self, channel: Channel) -> None:
         """Serve *channel* until it is lost, as one of this actor's links."""
         self.channels.add(channel)
@@ -126,7 +128,7 @@ async def open_runtime(
 
 
 @asynccontextmanager
-@trio.lowlevel.enable_ki_protection
+@enable_ki_protection
 async def open_services() -> AsyncIterator[trio.Nursery]:
     """Open a nursery for tasks that serve the body: they are cancelled when it has ended.
 

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import trio
+from trio.lowlevel import enable_ki_protection
 
 from ..channel import Flow
 from ..errors import ChannelClosed, LocalProtocolError
@@ -64,6 +65,7 @@ class MsgStream(trio.abc.Channel[Any]):
         await trio.lowlevel.checkpoint()
 
     @asynccontextmanager
+    @enable_ki_protection
     async def subscribe(self) -> AsyncIterator[Subscription]:
         """Open a subscription: each sees every item that comes while it is open.
 
@@ -96,6 +98,7 @@ class _Hub:
         self.subscriptions.add(subscription)
         return subscription
 
+    @enable_ki_protection
     async def fetch(self) -> None:
         """Fetch one item for everybody, or wait until somebody else has made progress."""
         if self._fetching or self._is_any_full():
@@ -125,6 +128,7 @@ class Subscription(trio.abc.ReceiveChannel[Any]):
     def __repr__(self) -> str:
         return f"<Subscription: {len(self.items)} unread>"
 
+    @enable_ki_protection
     async def receive(self) -> Any:
         """Return the next item; wait for it. Raises what `MsgStream.receive` does."""
         if self.items:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import trio
+from trio.lowlevel import enable_ki_protection
 
 from ..errors import (
     ContextCancelled,
@@ -95,6 +96,7 @@ class OutgoingCall:
 
     # --- what the calling task does ------------------------------------------------------
 
+    @enable_ki_protection
     async def result(self) -> Any:
         """Wait for the end of the call and return its value.
 
@@ -113,6 +115,7 @@ class OutgoingCall:
             raise self.error
         return self.value
 
+    @enable_ki_protection
     async def wait_started(self) -> Any:
         """Wait for a context's handshake value, or a stream's acceptance, and return it."""
         try:
@@ -128,11 +131,13 @@ class OutgoingCall:
             raise self.error
         return self.first
 
+    @enable_ki_protection
     async def wait_ended(self) -> None:
         """Wait for the end of the call, whatever it is; raises nothing of it."""
         while not self.has_ended:
             await self._changed.wait()
 
+    @enable_ki_protection
     async def abandon(self, reason: BaseException) -> None:
         """Cancel the far side and wait, briefly, until it has cleaned up.
 
@@ -151,6 +156,7 @@ class OutgoingCall:
         if self.error is not None and not isinstance(self.error, ContextCancelled):
             raise self.error
 
+    @enable_ki_protection
     def cancel(self) -> None:
         """Ask the far side to cancel it. Returns at once."""
         if not self.has_ended and self.channel.is_open:

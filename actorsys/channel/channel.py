@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import trio
+from trio.lowlevel import enable_ki_protection
 
 from ..errors import (
     ActorUnavailable,
@@ -99,6 +100,7 @@ class Channel:
 
     # --- its life ------------------------------------------------------------------------
 
+    @enable_ki_protection
     async def run(self) -> None:
         """Serve the link until it is lost or this is cancelled; nothing the peer does raises.
 
@@ -120,6 +122,7 @@ class Channel:
         """Wait until everything that was queued so far is with the kernel."""
         await self.outbox.wait_written(self.outbox.enqueued)
 
+    @enable_ki_protection
     def fail_calls(self, make_error: MakeError) -> int:
         """End every call that we made; return how many were being waited for.
 
@@ -152,6 +155,7 @@ class Channel:
         """
         return self.codec.encode(message, self.session.peer_max_frame_bytes)
 
+    @enable_ki_protection
     def send(self, message: dict[str, Any]) -> None:
         """Queue a message that the peer cannot hold up; it never waits.
 
@@ -165,11 +169,13 @@ class Channel:
         """Ask the peer's runtime to cancel a call that we made; the answer is not awaited."""
         self.send_runtime_call("cancel", {"cid": cid})
 
+    @enable_ki_protection
     def send_runtime_call(self, func: str, kwargs: dict[str, Any]) -> None:
         """Call a function of the peer's runtime; the answer is not awaited."""
         if self.is_open:
             self.send({"cmd": [RUNTIME_NS, func, kwargs, self._own_uid, self.table.take_cid()]})
 
+    @enable_ki_protection
     async def start_call(
         self,
         kind: Kind,
@@ -236,6 +242,7 @@ class Channel:
                 continue
         return error
 
+    @enable_ki_protection
     async def _write(self) -> None:
         await self.outbox.run()
         assert self._tasks is not None
@@ -244,6 +251,7 @@ class Channel:
 
     # --- receiving -----------------------------------------------------------------------
 
+    @enable_ki_protection
     async def _read_or_run(self) -> None:
         """Read until a call is the last thing that was read; then run it right here.
 
@@ -332,6 +340,7 @@ class Channel:
 
     # --- errors --------------------------------------------------------------------------
 
+    @enable_ki_protection
     def send_error(self, fields: dict[str, Any], cid: str | None) -> None:
         """Send an error, of a call or of the link; if it does not fit, its first words."""
         place = {} if cid is None else {"cid": cid}

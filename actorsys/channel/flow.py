@@ -10,6 +10,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any
 
 import trio
+from trio.lowlevel import enable_ki_protection
 
 from ..errors import ChannelBroken, ChannelClosed
 from ..wire import Item, ReceiveWindow, SendCredit
@@ -69,6 +70,7 @@ class Flow:
 
     # --- what user code does -------------------------------------------------------------
 
+    @enable_ki_protection
     async def send(self, value: Any) -> None:
         """Send an item; wait for credit. If cancelled, the item was not sent.
 
@@ -95,6 +97,7 @@ class Flow:
         if is_large:
             await channel.outbox.give_back(channel.outbox.enqueued)
 
+    @enable_ki_protection
     async def receive(self) -> Any:
         """Return the next item; wait for it. If cancelled, no item is lost.
 
@@ -115,6 +118,7 @@ class Flow:
         self._consume(size)
         return value
 
+    @enable_ki_protection
     async def __anext__(self) -> Any:
         """Return the next item, as `receive`, for a loop over all of them."""
         if self._items:
@@ -131,6 +135,7 @@ class Flow:
         except trio.EndOfChannel:
             raise StopAsyncIteration from None
 
+    @enable_ki_protection
     def stop(self) -> None:
         """Send our stop, once; what arrives from now on is dropped."""
         if not self._stopped:
@@ -138,6 +143,7 @@ class Flow:
             if self._failure is None and self._channel.is_open:
                 self._channel.send({"stop": True, "cid": self._cid})
 
+    @enable_ki_protection
     def close(self) -> None:
         """Send and receive no more; the end of the call will tell the peer."""
         self._stopped = True

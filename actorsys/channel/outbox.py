@@ -15,6 +15,7 @@ import itertools
 from collections import deque
 
 import trio
+from trio.lowlevel import enable_ki_protection
 
 from ..errors import ChannelBroken, ChannelClosed
 from ..limits import Limits
@@ -64,6 +65,7 @@ class Outbox:
         """Whether senders should `wait_room` first."""
         return self.enqueued - self.written > self._limits.outbox_high_water_bytes
 
+    @enable_ki_protection
     def put(self, frame: EncodedFrame) -> None:
         """Queue *frame*; it is written at the latest when this scheduler tick ends.
 
@@ -82,6 +84,7 @@ class Outbox:
         if self._puts_in_tick == 1 and not self._was_busy:
             self.flush()
 
+    @enable_ki_protection
     def end_tick(self) -> None:
         """Write what this tick has left; called by the flusher, between two passes."""
         self._is_queued = False
@@ -102,6 +105,7 @@ class Outbox:
             self._stuck.wake_soon()
         self._progress.wake_soon()
 
+    @enable_ki_protection
     async def run(self) -> None:
         """Write what `flush` had to leave; return when nothing can be written any more."""
         while self.broken is None:
@@ -128,6 +132,7 @@ class Outbox:
         while self.written < position and self.broken is None:
             await self._progress.wait()
 
+    @enable_ki_protection
     async def give_back(self, position: int) -> None:
         """Wait until the memory of everything up to *position* is the caller's again.
 

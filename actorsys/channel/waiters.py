@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import outcome
 import trio
+from trio.lowlevel import enable_ki_protection
 
 
 class Waiters:
@@ -23,6 +24,7 @@ class Waiters:
     def __bool__(self) -> bool:
         return bool(self._tasks)
 
+    @enable_ki_protection
     async def wait(self) -> None:
         """Wait until `wake`; whoever is woken checks for itself what has changed."""
         task = trio.lowlevel.current_task()
@@ -35,6 +37,7 @@ class Waiters:
 
         await trio.lowlevel.wait_task_rescheduled(abort)
 
+    @enable_ki_protection
     async def wait_or_be_cancelled(self) -> bool:
         """Wait as `wait` does; return whether a cancellation has ended the waiting.
 
@@ -51,6 +54,7 @@ class Waiters:
 
         return bool(await trio.lowlevel.wait_task_rescheduled(abort))
 
+    @enable_ki_protection
     def wake(self) -> None:
         """Wake every task that waits."""
         tasks = self._tasks

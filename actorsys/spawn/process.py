@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator, Mapping
 
 import trio
+from trio.lowlevel import enable_ki_protection
 
 from ..errors import SpawnError
 from ..limits import Limits
@@ -112,6 +113,7 @@ class Process:
         """Send a signal, unless it is already reaped."""
         self._popen.send_signal(number)
 
+    @enable_ki_protection
     async def watch(self) -> None:
         """Wait for its end, reap it and read the rest of its stderr."""
         async with trio.open_nursery() as tasks:

@@ -6,6 +6,7 @@ import contextlib
 import os
 
 import trio
+from trio.lowlevel import enable_ki_protection
 
 _CHUNK_BYTES = 65536
 _MAX_LINE_BYTES = 65536  # a longer line is passed on in parts
@@ -35,6 +36,7 @@ class StderrRelay:
         """The end of what was said so far."""
         return self._tail.decode("utf-8", "backslashreplace")
 
+    @enable_ki_protection
     async def run(self) -> None:
         """Relay until the pipe ends; closes it."""
         async with self._stream:

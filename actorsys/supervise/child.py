@@ -10,6 +10,7 @@ from typing import Any
 
 import outcome
 import trio
+from trio.lowlevel import enable_ki_protection
 
 from ..actor import Actor, Portal, run_call
 from ..channel import Channel, Exposure, Service
@@ -68,6 +69,7 @@ class Child:
         channel = self._channel
         return channel if channel is not None and channel.is_open else None
 
+    @enable_ki_protection
     async def channel(self) -> Channel:
         """Return the open link; if it is lost, wait for the reason and raise it.
 
@@ -98,6 +100,7 @@ class Child:
         self._is_unwanted = True
         await self.stop_with_others(grace)
 
+    @enable_ki_protection
     async def stop_with_others(self, grace: float | None) -> None:
         """Stop it in good order, then with signals; return when it is reaped."""
         self.is_stopping = True
@@ -119,7 +122,7 @@ class Child:
 
     # --- its life ------------------------------------------------------------------------
 
-    @trio.lowlevel.enable_ki_protection
+    @enable_ki_protection
     async def start(self, make_spec: MakeSpec, env: Mapping[str, str] | None) -> None:
         """Start the process and wait until it is connected and ready.
 
@@ -152,6 +155,7 @@ class Child:
         self._services.start_soon(self._actor.run_channel, channel)
         self._services.start_soon(self._tend, process, channel)
 
+    @enable_ki_protection
     async def _tend(self, process: Process, channel: Channel) -> None:
         """Wait for its end, tell every caller, and report to the nursery."""
         await _first_of(process.ended.wait, channel.lost.wait)

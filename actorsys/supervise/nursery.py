@@ -10,6 +10,7 @@ from typing import Any, Literal, TypeVar
 
 import outcome
 import trio
+from trio.lowlevel import enable_ki_protection
 
 from ..actor import Actor, Portal, find_current_actor, open_runtime
 from ..actor.runtime import new_uid, open_services
@@ -60,6 +61,7 @@ class ActorNursery:
             portals.setdefault(child.uid[0], child.portal)
         return portals
 
+    @enable_ki_protection
     async def start_actor(
         self,
         name: str,
@@ -85,6 +87,7 @@ class ActorNursery:
         child = await self._start(name, module_names(modules), tuple(types), env)
         return child.portal
 
+    @enable_ki_protection
     async def run_in_actor(
         self, fn: Callable[..., Any], /, *args: Any, name: str | None = None, **kwargs: Any
     ) -> Portal:
@@ -116,6 +119,7 @@ class ActorNursery:
 
     # --- starting ------------------------------------------------------------------------
 
+    @enable_ki_protection
     async def _start(
         self,
         name: str,
@@ -161,6 +165,7 @@ class ActorNursery:
         self._actor.children_count += 1
         return child
 
+    @enable_ki_protection
     async def _finish_one_shot(self, child: Child, shot: OneShot, call: OutgoingCall) -> None:
         """Wait for the call of a one-shot, store what came of it, and end its actor."""
         result: outcome.Outcome[Any]
@@ -185,6 +190,7 @@ class ActorNursery:
 
     # --- ending --------------------------------------------------------------------------
 
+    @enable_ki_protection
     def _on_child_ended(self, child: Child, was_told: bool) -> None:
         self._children.pop(child.uid, None)
         self._actor.children_count -= 1
@@ -201,7 +207,7 @@ class ActorNursery:
         while self._children or self._starts or self._one_shots:
             await self._changed.park()
 
-    @trio.lowlevel.enable_ki_protection
+    @enable_ki_protection
     async def _stop_children(self, grace: float | None) -> None:
         """Stop every child there is now, at once; a second Ctrl-C kills them.
 
@@ -220,6 +226,7 @@ class ActorNursery:
                 for child in stopping:
                     child.kill()
 
+    @enable_ki_protection
     async def _close(self, error: BaseException | None) -> None:
         """Stop what is left, after the body has ended; nothing can be started any more."""
         self._is_closed = True
@@ -270,7 +277,7 @@ async def open_nursery(
 
 
 @asynccontextmanager
-@trio.lowlevel.enable_ki_protection
+@enable_ki_protection
 async def _open_nursery_of(actor: Actor) -> AsyncIterator[ActorNursery]:
     async with open_services() as services:
         error: BaseException | None = None

@@ -122,3 +122,43 @@ def test_an_interrupt_while_an_actor_starts_takes_it_along(tmp_path: Path, in_fo
     code = INTERRUPTED_START.replace("IN_FORK", str(in_fork))
     ended = run_script(tmp_path, code, timeout=10)
     assert (ended.status, ended.stdout, ended.stderr) == (0, "interrupted []\n", "")
+
+
+INTERRUPTED_READER = """
+import os, signal
+import psutil, trio
+import actorsys
+from actorsys.channel import Flow
+
+take = Flow.on_item
+
+def on_item(self, item):
+    os.kill(os.getpid(), signal.SIGINT)
+    take(self, item)
+
+async def numbers():
+    for number in range(10):
+        yield number
+    await trio.sleep_forever()
+
+async def main():
+    async with actorsys.open_nursery() as nursery:
+        portal = await nursery.start_actor("producer", modules=[__name__])
+        Flow.on_item = on_item
+        async with portal.open_stream_from(numbers) as stream:
+            async for _ in stream:
+                pass
+
+if __name__ == "__main__":
+    try:
+        trio.run(main)
+    except KeyboardInterrupt:
+        print("interrupted", psutil.Process().children())
+"""
+
+
+def test_an_interrupt_in_the_middle_of_the_readers_work_reaches_the_main_task(
+    tmp_path: Path,
+) -> None:
+    ended = run_script(tmp_path, INTERRUPTED_READER, timeout=10)
+    assert (ended.status, ended.stdout, ended.stderr) == (0, "interrupted []\n", "")
