@@ -232,7 +232,7 @@ async def test_the_death_of_a_one_shot_is_told_also_when_the_body_has_ended() ->
             with pytest.raises(ExceptionGroup) as caught, trio.fail_after(5):
                 async with actorsys.open_nursery() as nursery:
                     await nursery.run_in_actor(remote.die, code)
-            assert [error.exit_code for error in leaves(caught.value)] == [code]  # type: ignore
+            assert [error.exit_code for error in leaves(caught.value)] == [code]  # type: ignore[attr-defined]
 
 
 async def test_a_child_whose_own_child_failed_says_so() -> None:
