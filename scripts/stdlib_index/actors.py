@@ -161,8 +161,7 @@ async def read_totals() -> Totals:
 
 async def tokenise_files(paths: list[str]) -> AsyncIterator[TokenisedFile]:
     """Tokenise each of *paths*."""
+    # In threads the batches would only fight for the interpreter lock. So they take turns here:
+    # with each summary that is sent, the actor hears of other calls and of a cancellation.
     for path in paths:
         yield tokenise_file(path)
-        # In threads the batches would only fight for the interpreter lock. So they take turns
-        # here, and between two files the actor sends results and hears of a cancellation.
-        await trio.lowlevel.checkpoint()
