@@ -14,7 +14,7 @@ import types
 from collections.abc import Iterable
 
 from ..errors import SpawnError
-from ..wire import register_error, register_type
+from ..wire import register
 from ..wire.typetable import CHILD_MAIN_MODULE
 from .spec import MAIN, ActorSpec
 
@@ -74,4 +74,4 @@ def _register(tags: Iterable[str]) -> None:
         for part in qualname.split("."):
             found = getattr(found, part)
         assert isinstance(found, type)
-        register_error(found) if issubclass(found, BaseException) else register_type(found)
+        register(found)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import os
 import signal
@@ -190,17 +191,10 @@ class Child:
 
     def _make_death(self, may_have_run: bool) -> ActorDied:
         """Return a fresh copy of the reason, for one caller."""
-        death = self.death
-        assert death is not None
-        return ActorDied(
-            str(death),
-            uid=death.uid,
-            pid=death.pid,
-            exit_code=death.exit_code,
-            signal=death.signal,
-            stderr_tail=death.stderr_tail,
-            may_have_run=may_have_run,
-        )
+        assert self.death is not None
+        death = copy.copy(self.death)
+        death.may_have_run = may_have_run
+        return death
 
     def _spawn_error(self, process: Process) -> SpawnError:
         tail = process.stderr_tail.rstrip()

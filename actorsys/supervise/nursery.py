@@ -24,7 +24,7 @@ from ..spawn import (
     script_of_this_process,
     type_names,
 )
-from ..wire import register_error, register_type
+from ..wire import register
 from .child import Child, OneShot
 from .strategies import OneCancelsAll
 
@@ -132,7 +132,7 @@ class ActorNursery:
         uid = new_uid(name, self._actor.limits)
         tags = type_names(classes)
         for cls in classes:
-            register_error(cls) if issubclass(cls, BaseException) else register_type(cls)
+            register(cls)
         script = script_of_this_process([*modules, *tags])
 
         async def make_spec(uid: Uid, key: bytes) -> ActorSpec:

@@ -32,7 +32,7 @@ from .messages import (
 )
 from .states import CallState, callee_step, caller_step
 from .text import cut
-from .typetable import TYPES, TypeTable, canonical_module, register_error, register_type
+from .typetable import TYPES, TypeTable, canonical_module, register, register_error, register_type
 
 __all__ = [
     "MAX_DEADLINE_SECONDS",
@@ -65,6 +65,7 @@ __all__ = [
     "canonical_module",
     "cut",
     "parse_message",
+    "register",
     "register_error",
     "register_type",
 ]

@@ -105,3 +105,11 @@ def register_error(cls: T) -> T:
     """
     TYPES.add_error(cls)
     return cls
+
+
+def register(cls: type) -> None:
+    """Register *cls* as what it is: an exception as an error, anything else as a value."""
+    if issubclass(cls, BaseException):
+        register_error(cls)
+    else:
+        register_type(cls)
