@@ -22,10 +22,12 @@ from .actor import (
     Actor,
     ActorStatistics,
     Context,
+    Down,
     MsgStream,
     Portal,
     Subscription,
     current_actor,
+    monitor,
     trace_context,
 )
 from .channel import context
@@ -46,11 +48,21 @@ from .errors import (
     ProtocolError,
     RemoteActorError,
     RemoteProtocolError,
+    RestartIntensityExceeded,
     SpawnError,
     VersionMismatch,
 )
 from .limits import Limits
-from .supervise import ActorNursery, OneCancelsAll, open_nursery, run
+from .supervise import (
+    ActorNursery,
+    Backoff,
+    OneCancelsAll,
+    OneForAll,
+    OneForOne,
+    RestForOne,
+    open_nursery,
+    run,
+)
 from .wire import register_error, register_type
 
 __version__ = "0.1.0"
@@ -63,10 +75,12 @@ __all__ = [
     "ActorUnavailable",
     "ActorsysError",
     "AuthenticationFailed",
+    "Backoff",
     "ChannelBroken",
     "ChannelClosed",
     "Context",
     "ContextCancelled",
+    "Down",
     "EncodeError",
     "HandshakeError",
     "LimitExceeded",
@@ -76,15 +90,20 @@ __all__ = [
     "NoRuntime",
     "NotExposed",
     "OneCancelsAll",
+    "OneForAll",
+    "OneForOne",
     "Portal",
     "ProtocolError",
     "RemoteActorError",
     "RemoteProtocolError",
+    "RestForOne",
+    "RestartIntensityExceeded",
     "SpawnError",
     "Subscription",
     "VersionMismatch",
     "context",
     "current_actor",
+    "monitor",
     "open_nursery",
     "register_error",
     "register_type",

@@ -108,6 +108,18 @@ class SpawnError(ActorsysError):
         self.stderr_tail = stderr_tail
 
 
+class RestartIntensityExceeded(ActorsysError):
+    """Children of a nursery ended too often within the window of its strategy.
+
+    ``history`` holds the errors with which they ended, oldest first, the last one too many. Where
+    this error has come from another actor, its notes tell them.
+    """
+
+    def __init__(self, message: str = "", *, history: tuple[Exception, ...] = ()) -> None:
+        super().__init__(message)
+        self.history = history
+
+
 class NotExposed(ActorsysError):
     """The function that was named may not be called from outside."""
 

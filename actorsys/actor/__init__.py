@@ -6,7 +6,9 @@ not know how a process is made or who restarts it.
 
 from .context import Context
 from .current import current_actor, find_current_actor, trace_context
-from .portal import Peer, Portal
+from .host import Host, ProcessHandle
+from .monitor import Down, Monitors, monitor
+from .portal import Peer, PeerState, Portal
 from .reception import Expected, Reception
 from .runtime import Actor, ActorStatistics, StopRequest, open_runtime
 from .serve import run_call
@@ -16,15 +18,21 @@ __all__ = [
     "Actor",
     "ActorStatistics",
     "Context",
+    "Down",
     "Expected",
+    "Host",
+    "Monitors",
     "MsgStream",
     "Peer",
+    "PeerState",
     "Portal",
+    "ProcessHandle",
     "Reception",
     "StopRequest",
     "Subscription",
     "current_actor",
     "find_current_actor",
+    "monitor",
     "open_runtime",
     "run_call",
     "trace_context",

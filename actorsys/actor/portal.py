@@ -5,37 +5,56 @@ from __future__ import annotations
 import math
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import Any, Protocol, Union
+from typing import TYPE_CHECKING, Any, Literal, Protocol, Union
 
 import trio
 from trio.lowlevel import enable_ki_protection
 
 from ..channel import Channel, OutgoingCall, qualify
-from ..errors import ContextCancelled, Uid
+from ..errors import ActorUnavailable, ContextCancelled, Uid
 from ..wire import MAX_DEADLINE_SECONDS, Kind
 from .context import CallerContext, Context
 from .current import trace_context
 from .stream import MsgStream
 
+if TYPE_CHECKING:
+    from .monitor import Monitors
+    from .runtime import Actor
+
 Callee = Union[Callable[..., Any], str]
+PeerState = Literal["alive", "restarting", "gone"]
 
 
 class Peer(Protocol):
-    """What stands behind a portal: an actor, alive or not."""
+    """What stands behind a portal: an actor, through all its incarnations.
 
+    ``owner`` is the actor that this portal belongs to, ``gone`` the reason why there will be no
+    further incarnation, and ``monitors`` are told of each death.
+    """
+
+    @property
+    def owner(self) -> Actor: ...
+    @property
+    def monitors(self) -> Monitors: ...
     @property
     def uid(self) -> Uid: ...
     @property
-    def pid(self) -> int: ...
+    def pid(self) -> int | None: ...
     @property
-    def is_alive(self) -> bool: ...
+    def state(self) -> PeerState: ...
+    @property
+    def gone(self) -> ActorUnavailable | None: ...
 
     @property
     def open_channel(self) -> Channel | None:
         """The open link to it, or None."""
 
     async def channel(self) -> Channel:
-        """Return the open link to it, or raise why there is none."""
+        """Return the open link to it; wait while it is being restarted.
+
+        Raises:
+          ActorUnavailable: it is gone; nothing was sent.
+        """
 
     async def result(self) -> Any:
         """Return the result of a one-shot actor."""
@@ -51,34 +70,36 @@ class Portal:
     there is raised here, as a `RemoteActorError` that is also an instance of the original class.
     Cancelling a call cancels what runs over there, and a deadline of the caller's cancel scope
     is enforced there too.
+
+    A portal outlives a restart of its actor. Calls in flight fail with `ActorDied` then, and are
+    not run again; calls made later wait for the new incarnation.
     """
 
     def __init__(self, peer: Peer) -> None:
-        self._peer = peer
+        self.peer = peer
 
     def __repr__(self) -> str:
-        state = "alive" if self.is_alive else "gone"
-        return f"<Portal to {self.name!r}: pid {self.pid}, {state}>"
+        return f"<Portal to {self.name!r}: pid {self.pid}, {self.peer.state}>"
 
     @property
     def uid(self) -> Uid:
-        """``(name, unique id)`` of the actor."""
-        return self._peer.uid
+        """``(name, unique id)`` of the actor; each incarnation has its own unique id."""
+        return self.peer.uid
 
     @property
     def name(self) -> str:
         """The actor's name."""
-        return self._peer.uid[0]
+        return self.peer.uid[0]
 
     @property
-    def pid(self) -> int:
-        """The id of its process."""
-        return self._peer.pid
+    def pid(self) -> int | None:
+        """The id of its process; None where it is not known."""
+        return self.peer.pid
 
     @property
     def is_alive(self) -> bool:
-        """Whether calls can reach it."""
-        return self._peer.is_alive
+        """Whether calls can reach it right now."""
+        return self.peer.state == "alive"
 
     @enable_ki_protection
     async def run(self, fn: Callee, /, *args: Any, **kwargs: Any) -> Any:
@@ -165,7 +186,7 @@ class Portal:
           RemoteActorError, ActorDied, ...: what became of it instead.
           LocalProtocolError: the actor is no one-shot.
         """
-        return await self._peer.result()
+        return await self.peer.result()
 
     async def cancel_actor(self, grace: float | None = None) -> None:
         """Stop the actor: ask, then SIGTERM, then SIGKILL; return when it is reaped.
@@ -173,14 +194,14 @@ class Portal:
         *grace* is how many seconds it has to end by itself, 3 by default. If cancelled, it is
         stopped all the same before this returns.
         """
-        await self._peer.stop(grace)
+        await self.peer.stop(grace)
 
     @enable_ki_protection
     async def _start(
         self, kind: Kind, fn: Callee, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> OutgoingCall:
         name = qualify(fn)
-        channel = self._peer.open_channel or await self._peer.channel()
+        channel = self.peer.open_channel or await self.peer.channel()
         return await channel.start_call(kind, name, args, kwargs, _extras())
 
 

@@ -17,8 +17,9 @@ from trio.lowlevel import enable_ki_protection
 from ..channel import accept_channel
 from ..errors import HandshakeError, Uid
 from ..limits import Limits
-from ..transport import Listener, Transport, listen
+from ..transport import Listener, Transport
 from ..wire import Credentials, Session
+from .host import Host
 
 logger = logging.getLogger("actorsys.reception")
 
@@ -41,10 +42,12 @@ class Expected:
 class Reception:
     """The listener of one actor, and whom it expects."""
 
-    scheme = "tcp"
-
-    def __init__(self, uid: Uid, limits: Limits, services: trio.Nursery) -> None:
+    def __init__(
+        self, uid: Uid, limits: Limits, host: Host, scheme: str, services: trio.Nursery
+    ) -> None:
+        self.scheme = scheme
         self._limits = limits
+        self._host = host
         self._services = services
         self._expected: dict[Uid, Expected] = {}
         self._credentials = Credentials(uid, self._key_of)
@@ -60,7 +63,7 @@ class Reception:
         """Return where to connect; the first call opens the listener."""
         async with self._opening:
             if self._listener is None:
-                self._listener = await listen(self.scheme, self._limits.listen_backlog)
+                self._listener = await self._host.listen(self.scheme, self._limits.listen_backlog)
                 self._services.start_soon(self._run, self._listener)
             return self._listener.address
 

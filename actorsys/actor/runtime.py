@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import NamedTuple
@@ -15,23 +16,29 @@ from ..channel import Channel, ChannelStatistics
 from ..errors import Uid
 from ..limits import Limits
 from .current import being
+from .host import Host
 from .reception import Reception
 
 _UNIQUE_BYTES = 8
 
 
-def new_uid(name: str, limits: Limits) -> Uid:
-    """Return a uid for a new incarnation of *name*.
+def new_uid(name: str, limits: Limits, chance: random.Random) -> Uid:
+    """Return a uid for a new incarnation of *name*, its unique part drawn from *chance*."""
+    check_name(name, limits)
+    return name, chance.randbytes(_UNIQUE_BYTES).hex()
+
+
+def check_name(name: str, limits: Limits) -> None:
+    """Refuse what is no name for an actor.
 
     Raises:
-      ValueError: the name is empty, too long, or not printable.
+      ValueError: it is empty, too long, or not printable.
     """
     is_text = isinstance(name, str) and bool(name) and name.isprintable()
     if not is_text or len(name.encode()) > limits.max_name_bytes:
         raise ValueError(
             f"an actor's name has 1 to {limits.max_name_bytes} printable bytes, not {name!r}"
         )
-    return name, os.urandom(_UNIQUE_BYTES).hex()
 
 
 class ActorStatistics(NamedTuple):
@@ -59,12 +66,19 @@ class Actor:
     """
 
     def __init__(
-        self, uid: Uid, parent_uid: Uid | None, limits: Limits, services: trio.Nursery
+        self,
+        uid: Uid,
+        parent_uid: Uid | None,
+        limits: Limits,
+        host: Host,
+        transport: str,
+        services: trio.Nursery,
     ) -> None:
         self.uid = uid
         self.parent_uid = parent_uid
         self.limits = limits
-        self.reception = Reception(uid, limits, services)
+        self.host = host
+        self.reception = Reception(uid, limits, host, transport, services)
         self.threads = trio.CapacityLimiter(limits.max_threads)
         self.channels: set[Channel] = set()
         self.children_count = 0
@@ -114,17 +128,43 @@ class Actor:
 
 @asynccontextmanager
 async def open_runtime(
-    uid: Uid, parent_uid: Uid | None, limits: Limits, transport: str
+    uid: Uid, parent_uid: Uid | None, limits: Limits, host: Host, transport: str
 ) -> AsyncIterator[Actor]:
     """Open the runtime of an actor around the code inside the block.
 
     Its links outlive the body, so that an orderly end can still use them.
     """
     async with open_services() as services:
-        actor = Actor(uid, parent_uid, limits, services)
-        actor.reception.scheme = transport
+        actor = Actor(uid, parent_uid, limits, host, transport, services)
         with being(actor):
             yield actor
+
+
+_root: Actor | None = None
+"""The root of this process, of which there can be one: its children import the script again and
+expect a single tree. Only `open_root` touches it."""
+
+
+@asynccontextmanager
+async def open_root(name: str, limits: Limits, host: Host, transport: str) -> AsyncIterator[Actor]:
+    """Open the runtime of the one root of this process.
+
+    Raises:
+      RuntimeError: there is one already, which this code does not run in.
+    """
+    global _root
+    uid = new_uid(name, limits, host.chance)
+    if _root is not None:
+        raise RuntimeError(
+            f"this process is the root {_root.name!r} already; open the nursery inside the block "
+            f"that opened it, or in a task that was started there"
+        )
+    async with open_runtime(uid, None, limits, host, transport) as actor:
+        _root = actor
+        try:
+            yield actor
+        finally:
+            _root = None
 
 
 @asynccontextmanager

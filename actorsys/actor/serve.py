@@ -49,10 +49,8 @@ async def _run_function(actor: Actor, call: IncomingCall, message: Call, target:
         value = await target.fn(*message.args, **message.kwargs)
     else:
         # In a tuple, because trio refuses a bare awaitable from a thread.
-        (value,) = await trio.to_thread.run_sync(
-            lambda: (target.fn(*message.args, **message.kwargs),),
-            abandon_on_cancel=True,
-            limiter=actor.threads,
+        (value,) = await actor.host.run_blocking(
+            lambda: (target.fn(*message.args, **message.kwargs),), actor.threads
         )
         if inspect.isawaitable(value):
             value = await value

@@ -5,11 +5,13 @@ who is started or what happens when one ends.
 """
 
 from .importing import refuse_while_importing
+from .local_host import LocalHost
 from .process import Process
 from .spec import ActorSpec, module_names, script_of_this_process, type_names
 
 __all__ = [
     "ActorSpec",
+    "LocalHost",
     "Process",
     "module_names",
     "refuse_while_importing",

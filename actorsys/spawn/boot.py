@@ -70,6 +70,7 @@ def _is_own(filename: str) -> bool:
 def _serve(spec: ActorSpec, modules: list[types.ModuleType]) -> None:
     import trio
 
+    from .local_host import LocalHost
     from .main_task import serve
 
-    trio.run(serve, spec, modules)
+    trio.run(serve, spec, modules, LocalHost())

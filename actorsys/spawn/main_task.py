@@ -3,29 +3,27 @@
 from __future__ import annotations
 
 import functools
-import signal
 import types
 from typing import Any
 
 import trio
 
-from ..actor import Actor, open_runtime, run_call
+from ..actor import Actor, Host, open_runtime, run_call
 from ..channel import Channel, Exposure, Service, connect_channel
 from ..limits import Limits
-from ..transport import connect
 from ..wire import Credentials
 from .spec import ActorSpec
 
 _HURRY_SECONDS = 0.1  # what SIGTERM leaves to clean up in, of the time before SIGKILL
 
 
-async def serve(spec: ActorSpec, modules: list[types.ModuleType]) -> None:
-    """Be the actor of *spec* until the parent asks it to stop or is gone."""
+async def serve(spec: ActorSpec, modules: list[types.ModuleType], host: Host) -> None:
+    """Be the actor of *spec* on *host* until the parent asks it to stop or is gone."""
     limits = Limits(**spec.limits)
     keys = {spec.parent_uid: spec.key}
-    transport = await connect(spec.address)
+    transport = await host.connect(spec.address)
     session, rest = await connect_channel(transport, Credentials(spec.uid, keys.get), limits)
-    async with open_runtime(spec.uid, spec.parent_uid, limits, spec.transport) as actor:
+    async with open_runtime(spec.uid, spec.parent_uid, limits, host, spec.transport) as actor:
         functions = {"stop": lambda channel, kwargs: _on_stop(actor, channel, kwargs)}
         service = Service(Exposure(modules), functools.partial(run_call, actor), functions)
         await _serve_link(actor, Channel(transport, session, service, limits, rest))
@@ -58,9 +56,9 @@ async def _stop_when_lost(actor: Actor, channel: Channel) -> None:
 
 async def _stop_on_sigterm(actor: Actor) -> None:
     """SIGTERM means: end, and hurry."""
-    with trio.open_signal_receiver(signal.SIGTERM) as signals:
-        async for _ in signals:
-            actor.request_stop(actor.uid, _HURRY_SECONDS)
+    while True:
+        await actor.host.wait_sigterm()
+        actor.request_stop(actor.uid, _HURRY_SECONDS)
 
 
 def _on_stop(actor: Actor, channel: Channel, kwargs: dict[str, Any]) -> None:

@@ -1,88 +1,109 @@
-"""One child actor of this process, from its start to its reaping."""
+"""One child of a nursery, through all its incarnations."""
 
 from __future__ import annotations
 
-import copy
-import functools
-import os
-import signal
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
-import outcome
 import trio
 from trio.lowlevel import enable_ki_protection
 
-from ..actor import Actor, Portal, run_call
-from ..channel import Channel, Exposure, Service
+from ..actor import Actor, Down, Monitors, PeerState, Portal
+from ..actor.runtime import new_uid
+from ..channel import Channel
 from ..errors import ActorDied, LocalProtocolError, SpawnError, Uid
-from ..limits import Limits
-from ..spawn import ActorSpec, Process
-from ..wire.handshake import KEY_BYTES
+from .incarnation import Incarnation, MakeSpec
+from .one_shot import OneShot
+from .strategies import Restart
 
-OnEnd = Callable[["Child", bool], None]
-"""Called when a child has ended, with whether somebody was told why."""
+if TYPE_CHECKING:
+    from .supervisor import Supervisor
+
+
+class Recipe:
+    """What is needed to start a child, as often as it takes."""
+
+    def __init__(
+        self, name: str, make_spec: MakeSpec, env: Mapping[str, str] | None, restart: Restart
+    ) -> None:
+        self.name = name
+        self.make_spec = make_spec
+        self.env = env
+        self.restart = restart
+
+    def __repr__(self) -> str:
+        return f"<Recipe for {self.name!r}: {self.restart}>"
 
 
 class Child:
-    """What stands behind the portal to a child: its process and its link.
+    """What stands behind the portal to a child. Owned by the supervisor that started it.
 
-    Owned by the nursery that started it. ``ended`` is set when the process is reaped and every
-    call has been told; ``death`` is the reason then.
+    ``life`` is its incarnation, living or the last one. ``gone`` is why there will be no further
+    one, None while there may be. ``is_unwanted`` is set once somebody has asked for its end: it is
+    not started again then.
     """
 
-    def __init__(self, actor: Actor, uid: Uid, services: trio.Nursery, on_end: OnEnd) -> None:
-        self.uid = uid
-        self.ended = trio.Event()
-        self.death: ActorDied | None = None
-        self.is_stopping = False
-        self.one_shot: OneShot | None = None
+    def __init__(self, owner: Actor, recipe: Recipe, supervisor: Supervisor) -> None:
+        self.owner = owner
+        self.recipe = recipe
+        self.monitors = Monitors()
         self.portal = Portal(self)
-        self._actor = actor
-        self._services = services
-        self._on_end = on_end
-        self._process: Process | None = None
-        self._channel: Channel | None = None
-        self._killed_for: Exception | None = None
-        self._is_unwanted = False
-        self._was_signalled = False
+        self.one_shot: OneShot | None = None
+        self.gone: ActorDied | None = None
+        self.is_unwanted = False
+        self._supervisor = supervisor
+        self._life: Incarnation | None = None
+        self._starting: trio.CancelScope | None = None
+        self._changed = trio.lowlevel.ParkingLot()
 
     def __repr__(self) -> str:
-        state = "ended" if self.death else "stopping" if self.is_stopping else "running"
-        return f"<Child {self.uid[0]!r}: {state}, pid {self.pid if self._process else None}>"
+        return f"<Child {self.recipe.name!r}: {self.state}, pid {self.pid}>"
 
     # --- what a portal asks --------------------------------------------------------------
 
     @property
-    def pid(self) -> int:
-        """The id of its process."""
-        assert self._process is not None
-        return self._process.pid
+    def life(self) -> Incarnation:
+        """Its incarnation, living or the last one."""
+        assert self._life is not None, "it was never started"
+        return self._life
 
     @property
-    def is_alive(self) -> bool:
-        """Whether its process runs and its link is open."""
-        return self.death is None and self._channel is not None and self._channel.is_open
+    def uid(self) -> Uid:
+        """Of its incarnation, living or the last one."""
+        return self.life.uid
+
+    @property
+    def pid(self) -> int | None:
+        """The id of its process, living or the last one."""
+        return self._life.pid if self._life is not None else None
+
+    @property
+    def state(self) -> PeerState:
+        """Whether calls can reach it now, later, or never."""
+        if self.gone is not None:
+            return "gone"
+        return "alive" if self.open_channel is not None else "restarting"
 
     @property
     def open_channel(self) -> Channel | None:
         """Its link while that is open, or None."""
-        channel = self._channel
-        return channel if channel is not None and channel.is_open else None
+        life = self._life
+        return life.open_channel if life is not None and life.death is None else None
 
     @enable_ki_protection
     async def channel(self) -> Channel:
-        """Return the open link; if it is lost, wait for the reason and raise it.
+        """Return the open link; wait while there is none yet or no longer.
 
         Raises:
-          ActorDied: the actor is gone; nothing was sent.
+          ActorDied: it will not come back; nothing was sent.
         """
-        channel = self._channel
-        assert channel is not None
-        if not channel.is_open:
-            await self.ended.wait()
-            raise self._make_death(False)
-        return channel
+        while True:
+            channel = self.open_channel
+            if channel is not None:
+                return channel
+            if self.gone is not None:
+                raise self.life.make_death(False)
+            await self._changed.park()
 
     async def result(self) -> Any:
         """Return the result of a one-shot.
@@ -96,183 +117,67 @@ class Child:
             )
         return await self.one_shot.wait()
 
+    @enable_ki_protection
     async def stop(self, grace: float | None) -> None:
         """Stop it because somebody wants this one to end; it does not matter then how it ends."""
-        self._is_unwanted = True
-        await self.stop_with_others(grace)
+        await self._supervisor.end(self, grace, is_unwanted=True)
+
+    # --- what its supervisor asks --------------------------------------------------------
+
+    @property
+    def is_down(self) -> bool:
+        """Whether its incarnation has ended and the next one is not being started."""
+        return self.life.death is not None and self._starting is None and self.gone is None
 
     @enable_ki_protection
-    async def stop_with_others(self, grace: float | None) -> None:
-        """Stop it in good order, then with signals; return when it is reaped."""
-        self.is_stopping = True
-        with trio.CancelScope(shield=True):
-            grace = self._actor.grace_for_children(grace)
-            self._ask_to_stop(grace)
-            steps = ((grace, signal.SIGTERM), (self._limits.kill_after_seconds, signal.SIGKILL))
-            for seconds, number in steps:
-                with trio.move_on_after(seconds):
-                    await self.ended.wait()
-                    break
-                self._signal(number)
-            await self.ended.wait()
-
-    def kill(self) -> None:
-        """Kill its process now."""
-        self.is_stopping = True
-        self._signal(signal.SIGKILL)
-
-    # --- its life ------------------------------------------------------------------------
-
-    @enable_ki_protection
-    async def start(self, make_spec: MakeSpec, env: Mapping[str, str] | None) -> None:
-        """Start the process and wait until it is connected and ready.
-
-        If cancelled, the process is killed and reaped before this returns.
+    async def start(self, services: trio.Nursery) -> Incarnation:
+        """Start an incarnation and return it when it is ready, without a checkpoint since.
 
         Raises:
-          SpawnError: it ended first; the error holds the end of its stderr.
+          SpawnError: it ended before it was ready, or its end was asked for meanwhile.
         """
-        key = os.urandom(KEY_BYTES)
-        spec = await make_spec(self.uid, key)
-        with self._actor.reception.expect(self.uid, key) as expected:
-            process = self._process = Process.start(spec, env, self._limits)
-            self._services.start_soon(process.watch)
+        owner = self.owner
+        uid = new_uid(self.recipe.name, owner.limits, owner.host.chance)
+        life = Incarnation(owner, uid, services)
+        with trio.CancelScope() as scope:
+            if self.is_unwanted:
+                scope.cancel()
+            self._starting = scope
             try:
-                await process.send_spec(spec)
-                await _first_of(expected.arrived.wait, process.ended.wait)
-                if expected.connection is None:
-                    raise self._spawn_error(process)
-            except BaseException:
-                process.send_signal(signal.SIGKILL)
-                with trio.CancelScope(shield=True):
-                    await process.ended.wait()
-                    if expected.connection is not None:
-                        await trio.aclose_forcefully(expected.connection[0])
-                raise
-        process.release_stderr()
-        transport, session, rest = expected.connection
-        service = Service(Exposure(), functools.partial(run_call, self._actor), {})
-        channel = self._channel = Channel(transport, session, service, self._limits, rest)
-        self._services.start_soon(self._actor.run_channel, channel)
-        self._services.start_soon(self._tend, process, channel)
+                await life.start(self.recipe.make_spec, self.recipe.env)
+            finally:
+                self._starting = None
+        if self.is_unwanted:
+            if not scope.cancelled_caught:  # it was ready in the very moment it was cancelled
+                await life.discard()
+            raise SpawnError(f"actor {self.recipe.name!r} was not started: it is being stopped")
+        self._life = life
+        self._changed.unpark_all()
+        return life
 
-    @enable_ki_protection
-    async def _tend(self, process: Process, channel: Channel) -> None:
-        """Wait for its end, tell every caller, and report to the nursery."""
-        await _first_of(process.ended.wait, channel.lost.wait)
-        if not (process.ended.is_set() or self.is_stopping):
-            with trio.move_on_after(self._limits.link_loss_seconds):
-                await process.ended.wait()
-        if not (process.ended.is_set() or self.is_stopping):
-            # Without a link it can be neither asked nor stopped in good order.
-            self._killed_for = channel.reason
-            process.send_signal(signal.SIGKILL)
-        await process.ended.wait()
-        told_count = self._fail_calls(process, channel)
-        self.ended.set()
-        self._on_end(self, bool(told_count) or self.has_ended_as_asked)
+    async def wait_gone(self) -> None:
+        """Wait until there will be no further incarnation."""
+        while self.gone is None:
+            await self._changed.park()
 
-    def _fail_calls(self, process: Process, channel: Channel) -> int:
-        """Fail the calls in flight; return how many were waited for."""
-        how = process.describe_end()
-        if self.is_stopping and process.exit_code == 0:
-            how = "it was stopped"
-        if self._killed_for is not None:
-            how = f"{how}, because its link was lost: {self._killed_for}"
-        self.death = ActorDied(
-            f"actor {self.uid[0]!r} (pid {process.pid}) ended: {how}",
-            uid=self.uid,
-            pid=process.pid,
-            exit_code=process.exit_code,
-            signal=process.signal,
-            stderr_tail=process.stderr_tail,
-        )
-        return channel.fail_calls(self._make_death)
+    def forgo(self) -> None:
+        """Let there be no further incarnation; one that is being started is taken back."""
+        self.is_unwanted = True
+        if self._starting is not None:
+            self._starting.cancel()
 
-    def _make_death(self, may_have_run: bool) -> ActorDied:
-        """Return a fresh copy of the reason, for one caller."""
-        assert self.death is not None
-        death = copy.copy(self.death)
-        death.may_have_run = may_have_run
-        return death
+    def kill(self) -> None:
+        """Kill its process now; there will be no further one."""
+        self.forgo()
+        if self._life is not None:
+            self._life.kill()
 
-    def _spawn_error(self, process: Process) -> SpawnError:
-        tail = process.stderr_tail.rstrip()
-        said = f"; its stderr ends:\n{tail}" if tail else ", saying nothing"
-        return SpawnError(
-            f"actor {self.uid[0]!r} died while starting: {process.describe_end()}{said}",
-            exit_code=process.exit_code,
-            signal=process.signal,
-            stderr_tail=process.stderr_tail,
-        )
+    def tell_monitors(self) -> bool:
+        """Tell of the death of its incarnation; return whether there was anybody to tell."""
+        return self.monitors.tell(Down(self.uid, self.life.make_death(True)))
 
-    def _ask_to_stop(self, grace: float) -> None:
-        channel = self._channel
-        if channel is not None and channel.is_open:
-            channel.send_runtime_call("stop", {"grace": grace})
-
-    @property
-    def has_ended_as_asked(self) -> bool:
-        """Whether its death is what somebody here wanted, and no failure of its own."""
-        process = self._process
-        assert process is not None
-        in_order = process.exit_code == 0 or self._was_signalled
-        return self._is_unwanted or (self.is_stopping and in_order)
-
-    def _signal(self, number: int) -> None:
-        self._was_signalled = True
-        if self._process is not None:
-            self._process.send_signal(number)
-
-    @property
-    def _limits(self) -> Limits:
-        return self._actor.limits
-
-
-MakeSpec = Callable[[Uid, bytes], Awaitable[ActorSpec]]
-
-
-class OneShot:
-    """The result of an actor that was started for one call.
-
-    Filled by the nursery; read by whoever holds the portal.
-    """
-
-    def __init__(self) -> None:
-        self._outcome: outcome.Outcome[Any] | None = None
-        self._waiting = trio.lowlevel.ParkingLot()
-
-    def __repr__(self) -> str:
-        return f"<OneShot: {self._outcome or 'running'}>"
-
-    def set(self, result: outcome.Outcome[Any]) -> bool:
-        """Store the result; return whether somebody was waiting for it."""
-        self._outcome = result
-        return bool(self._waiting.unpark_all())
-
-    async def wait(self) -> Any:
-        """Return the result, or raise what there was instead."""
-        while self._outcome is None:
-            await self._waiting.park()
-        if isinstance(self._outcome, outcome.Error):
-            raise self._outcome.error
-        assert isinstance(self._outcome, outcome.Value)
-        return self._outcome.value
-
-
-async def _first_of(*waits: Callable[[], Awaitable[Any]]) -> None:
-    """Return when the first of *waits* does."""
-
-    async def wait_and_end(wait: Callable[[], Awaitable[Any]]) -> None:
-        await wait()
-        race.cancel_scope.cancel()
-
-    try:
-        async with trio.open_nursery() as race:
-            for wait in waits:
-                race.start_soon(wait_and_end, wait)
-    except BaseExceptionGroup as group:
-        # Nothing but a cancellation or an interrupt comes out of waiting.
-        if group.subgroup(KeyboardInterrupt) is None:
-            raise
-        raise KeyboardInterrupt from None
+    def settle(self) -> None:
+        """Declare it gone: whoever waits for its return is told that there is none."""
+        self.gone = self.life.death
+        self.monitors.close()
+        self._changed.unpark_all()

@@ -2,31 +2,35 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
 import types
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 import outcome
 import trio
 from trio.lowlevel import enable_ki_protection
 
-from ..actor import Actor, Portal, find_current_actor, open_runtime
-from ..actor.runtime import new_uid, open_services
+from ..actor import Actor, Portal, find_current_actor
+from ..actor.runtime import check_name, open_root, open_services
 from ..channel import OutgoingCall, qualify
-from ..errors import ActorUnavailable, ContextCancelled, SpawnError, Uid
+from ..errors import ActorUnavailable, ContextCancelled, Uid
 from ..limits import DEFAULT_LIMITS, Limits
 from ..spawn import (
     ActorSpec,
+    LocalHost,
     module_names,
     refuse_while_importing,
     script_of_this_process,
     type_names,
 )
 from ..wire import register
-from .child import Child, OneShot
-from .strategies import OneCancelsAll
+from .child import Child, Recipe
+from .one_shot import OneShot
+from .strategies import OneCancelsAll, Restart, Strategy, check_restart, check_strategy
+from .supervisor import Supervisor
 
 T = TypeVar("T")
 
@@ -38,27 +42,32 @@ class ActorNursery:
     `start_actor`, keeps it open until it is cancelled.
     """
 
-    def __init__(self, actor: Actor, services: trio.Nursery, scope: trio.CancelScope) -> None:
+    def __init__(
+        self, actor: Actor, strategy: Strategy, services: trio.Nursery, scope: trio.CancelScope
+    ) -> None:
         self._actor = actor
+        self._strategy = strategy
         self._services = services
         self._scope = scope
-        self._children: dict[Uid, Child] = {}
-        self._starts: set[trio.CancelScope] = set()
+        self._supervisor = Supervisor(actor, strategy, services, self._fail)
         self._one_shots = 0
-        self._changed = trio.lowlevel.ParkingLot()
         self._is_closed = False
         self.failures: list[Exception] = []
 
     def __repr__(self) -> str:
         state = "closed" if self._is_closed else "open"
-        return f"<ActorNursery of {self._actor.name!r}: {state}, {len(self._children)} children>"
+        count = len(self._supervisor.children)
+        return f"<ActorNursery of {self._actor.name!r}: {state}, {count} children>"
 
     @property
     def children(self) -> dict[str, Portal]:
-        """Portals to the living children by name; of several of one name, to the oldest."""
+        """Portals to the children by name; of several of one name, to the oldest.
+
+        A child that is being restarted is among them: its portal is good.
+        """
         portals: dict[str, Portal] = {}
-        for child in self._children.values():
-            portals.setdefault(child.uid[0], child.portal)
+        for child in self._supervisor.children:
+            portals.setdefault(child.portal.name, child.portal)
         return portals
 
     @enable_ki_protection
@@ -68,7 +77,7 @@ class ActorNursery:
         *,
         modules: Iterable[str | types.ModuleType] = (),
         types: Iterable[type] = (),
-        restart: Literal["temporary"] = "temporary",
+        restart: Restart = "temporary",
         env: Mapping[str, str] | None = None,
     ) -> Portal:
         """Start a daemon actor and return its portal once it is connected and ready.
@@ -77,14 +86,18 @@ class ActorNursery:
         is written in, the script itself included. Classes in *types* are registered on both
         sides. *env* is added to the environment.
 
+        *restart* says when it is started again after it has ended without being asked to:
+        ``"permanent"`` always, ``"transient"`` unless it ended normally (exit code 0),
+        ``"temporary"`` never. The first two need a nursery with a restarting strategy.
+
         If cancelled, the process is gone before this returns.
 
         Raises:
           SpawnError: it died before it was ready; the error holds the end of its stderr.
+          ValueError: *restart* is none of the three, or nothing is restarted in this nursery.
         """
-        if restart != "temporary":
-            raise ValueError(f"with OneCancelsAll nothing is restarted; restart={restart!r}")
-        child = await self._start(name, module_names(modules), tuple(types), env)
+        check_restart(restart, self._strategy)
+        child = await self._start(name, module_names(modules), tuple(types), env, restart)
         return child.portal
 
     @enable_ki_protection
@@ -99,9 +112,11 @@ class ActorNursery:
         Raises:
           SpawnError: as `start_actor`.
           EncodeError, LimitExceeded: an argument cannot travel.
+          TypeError: it was given a restart policy; a one-shot is never restarted.
         """
         ns, func = qualify(fn)
-        child = await self._start(name or func, (ns,), (), None)
+        _refuse_restart_of_one_shot(fn, kwargs)
+        child = await self._start(name or func, (ns,), (), None, "temporary")
         child.one_shot = OneShot()
         channel = await child.channel()
         try:
@@ -115,7 +130,7 @@ class ActorNursery:
 
     async def cancel(self) -> None:
         """Stop every child; return when all are reaped. The body goes on."""
-        await self._stop_children(None)
+        await self._supervisor.stop_all(None)
 
     # --- starting ------------------------------------------------------------------------
 
@@ -126,10 +141,11 @@ class ActorNursery:
         modules: tuple[str, ...],
         classes: tuple[type, ...],
         env: Mapping[str, str] | None,
+        restart: Restart,
     ) -> Child:
         if self._is_closed:
             raise RuntimeError("this nursery is closed; start actors inside its block")
-        uid = new_uid(name, self._actor.limits)
+        check_name(name, self._actor.limits)
         tags = type_names(classes)
         for cls in classes:
             register(cls)
@@ -150,20 +166,7 @@ class ActorNursery:
                 argv=tuple(sys.argv),
             )
 
-        child = Child(self._actor, uid, self._services, self._on_child_ended)
-        with trio.CancelScope() as scope:
-            self._starts.add(scope)
-            try:
-                await child.start(make_spec, env)
-            finally:
-                self._starts.discard(scope)
-                self._changed.unpark_all()
-        if scope.cancelled_caught:
-            raise SpawnError(f"actor {name!r} was not started: its nursery is being stopped")
-        # There was no checkpoint since it became ready: its end cannot have been missed.
-        self._children[uid] = child
-        self._actor.children_count += 1
-        return child
+        return await self._supervisor.start(Recipe(name, make_spec, env, restart))
 
     @enable_ki_protection
     async def _finish_one_shot(self, child: Child, shot: OneShot, call: OutgoingCall) -> None:
@@ -177,63 +180,49 @@ class ActorNursery:
         if isinstance(result, outcome.Error) and not was_told:
             assert isinstance(result.error, Exception)
             if not self._was_asked_for(child, result.error):
-                self._fail(result.error)
+                # With a restarting strategy, what becomes of one is no matter of the others.
+                self._fail(result.error, is_fatal=isinstance(self._strategy, OneCancelsAll))
         await child.stop(None)
         self._one_shots -= 1
-        self._changed.unpark_all()
+        self._supervisor.notify()
 
     def _was_asked_for(self, child: Child, error: Exception) -> bool:
         """Tell whether *error* is only the echo of our own stopping or cancelling."""
         if isinstance(error, ContextCancelled):
             return error.canceller == self._actor.uid
-        return isinstance(error, ActorUnavailable) and child.has_ended_as_asked
+        return isinstance(error, ActorUnavailable) and child.life.has_ended_as_asked
 
     # --- ending --------------------------------------------------------------------------
 
     @enable_ki_protection
-    def _on_child_ended(self, child: Child, was_told: bool) -> None:
-        self._children.pop(child.uid, None)
-        self._actor.children_count -= 1
-        if not was_told:
-            assert child.death is not None
-            self._fail(child.death)
-        self._changed.unpark_all()
-
-    def _fail(self, error: Exception) -> None:
+    def _fail(self, error: Exception, *, is_fatal: bool = True) -> None:
+        """Have *error* leave through this nursery; at once, if it *is_fatal*."""
         self.failures.append(error)
-        self._scope.cancel()
+        if is_fatal:
+            self._scope.cancel()
 
     async def _wait_empty(self) -> None:
-        while self._children or self._starts or self._one_shots:
-            await self._changed.park()
-
-    @enable_ki_protection
-    async def _stop_children(self, grace: float | None) -> None:
-        """Stop every child there is now, at once; a second Ctrl-C kills them.
-
-        Who is started meanwhile is not waited for.
-        """
-        for scope in self._starts:
-            scope.cancel()
-        stopping = list(self._children.values())
-        for child in stopping:
-            self._services.start_soon(child.stop_with_others, grace)
-        while any(child.uid in self._children for child in stopping):
-            try:
-                with trio.CancelScope(shield=True):
-                    await self._changed.park()
-            except KeyboardInterrupt:
-                for child in stopping:
-                    child.kill()
+        while self._one_shots or not self._supervisor.is_empty:
+            await self._supervisor.wait_changed()
 
     @enable_ki_protection
     async def _close(self, error: BaseException | None) -> None:
         """Stop what is left, after the body has ended; nothing can be started any more."""
         self._is_closed = True
         hurry = _is_interrupt(error)
-        await self._stop_children(self._actor.limits.interrupt_grace_seconds if hurry else None)
+        await self._supervisor.stop_all(
+            self._actor.limits.interrupt_grace_seconds if hurry else None
+        )
         with trio.CancelScope(shield=True):
             await self._wait_empty()
+
+
+def _refuse_restart_of_one_shot(fn: Callable[..., Any], kwargs: dict[str, Any]) -> None:
+    if "restart" in kwargs and "restart" not in inspect.signature(fn).parameters:
+        raise TypeError(
+            f"run_in_actor({qualify(fn)[1]}, restart=...): a one-shot ends with its result and is "
+            f"never restarted; use start_actor(..., restart=...) and call the function"
+        )
 
 
 def _is_interrupt(error: BaseException | None) -> bool:
@@ -246,44 +235,46 @@ def _is_interrupt(error: BaseException | None) -> bool:
 async def open_nursery(
     *,
     name: str = "root",
-    strategy: OneCancelsAll | None = None,
+    strategy: Strategy = OneCancelsAll(),  # noqa: B008
     limits: Limits | None = None,
     transport: str | None = None,
 ) -> AsyncIterator[ActorNursery]:
     """Open a nursery of actors; in a process with no runtime, open that as well.
 
-    *name*, *limits* and *transport* (``"tcp"`` or ``"unix"``) are for the root: the whole tree
-    inherits them.
+    *strategy* says what follows from the end of a child. *name*, *limits* and *transport*
+    (``"tcp"`` or ``"unix"``) are for the root: the whole tree inherits them.
 
     An error of the body leaves as itself, when no child failed on its own. Failures of children
     leave as an `ExceptionGroup`.
+
+    Raises:
+      RuntimeError: another root is open in this process, outside of this block.
     """
     refuse_while_importing()
-    if not (strategy is None or isinstance(strategy, OneCancelsAll)):
-        raise TypeError(f"strategy is OneCancelsAll(), not {strategy!r}")
+    check_strategy(strategy)
     actor = find_current_actor()
     if actor is not None:
         if limits is not None or transport is not None:
             raise ValueError("limits and transport are set once, where the root is opened")
-        async with _open_nursery_of(actor) as nursery:
+        async with _open_nursery_of(actor, strategy) as nursery:
             yield nursery
         return
     limits = limits or DEFAULT_LIMITS
     async with (
-        open_runtime(new_uid(name, limits), None, limits, transport or "tcp") as actor,
-        _open_nursery_of(actor) as nursery,
+        open_root(name, limits, LocalHost(), transport or "tcp") as actor,
+        _open_nursery_of(actor, strategy) as nursery,
     ):
         yield nursery
 
 
 @asynccontextmanager
 @enable_ki_protection
-async def _open_nursery_of(actor: Actor) -> AsyncIterator[ActorNursery]:
+async def _open_nursery_of(actor: Actor, strategy: Strategy) -> AsyncIterator[ActorNursery]:
     async with open_services() as services:
         error: BaseException | None = None
         try:
             with trio.CancelScope() as scope:
-                nursery = ActorNursery(actor, services, scope)
+                nursery = ActorNursery(actor, strategy, services, scope)
                 yield nursery
                 await nursery._wait_empty()
         except BaseException as raised:

@@ -1,0 +1,40 @@
+"""The machine that this process runs on."""
+
+from __future__ import annotations
+
+import random
+import signal
+from collections.abc import Callable, Mapping
+from typing import TypeVar
+
+import trio
+
+from ..actor import Host
+from ..limits import Limits
+from ..transport import Listener, Transport, connect, listen
+from .process import Process
+from .spec import ActorSpec
+
+T = TypeVar("T")
+
+
+class LocalHost(Host):
+    """Real processes, sockets and threads."""
+
+    chance = random.SystemRandom()
+
+    async def listen(self, scheme: str, backlog: int) -> Listener:
+        return await listen(scheme, backlog)
+
+    async def connect(self, address: str) -> Transport:
+        return await connect(address)
+
+    def launch(self, spec: ActorSpec, env: Mapping[str, str] | None, limits: Limits) -> Process:
+        return Process.start(spec, env, limits)
+
+    async def wait_sigterm(self) -> None:
+        with trio.open_signal_receiver(signal.SIGTERM) as signals:
+            await anext(signals)
+
+    async def run_blocking(self, fn: Callable[[], T], threads: trio.CapacityLimiter) -> T:
+        return await trio.to_thread.run_sync(fn, abandon_on_cancel=True, limiter=threads)
