@@ -4,7 +4,7 @@ All edges of the operating system are here: pipes, signals, exit codes. This flo
 who is started or what happens when one ends.
 """
 
-from .importing import refuse_while_importing
+from .importing import offered_modules, refuse_while_importing
 from .local_host import LocalHost
 from .process import Process
 from .spec import ActorSpec, module_names, script_of_this_process, type_names
@@ -14,6 +14,7 @@ __all__ = [
     "LocalHost",
     "Process",
     "module_names",
+    "offered_modules",
     "refuse_while_importing",
     "script_of_this_process",
     "type_names",

@@ -45,11 +45,16 @@ def import_offer(spec: ActorSpec) -> list[types.ModuleType]:
     try:
         if spec.script is not None:
             _import_script(*spec.script)
-        modules = [_module(name) for name in spec.modules]
+        modules = offered_modules(spec)
         _register(spec.types)
         return modules
     finally:
         _importing.reset(token)
+
+
+def offered_modules(spec: ActorSpec) -> list[types.ModuleType]:
+    """Return the modules that *spec* exposes, in a process that has the script already."""
+    return [_module(name) for name in spec.modules]
 
 
 def _import_script(path: str, package: str) -> None:

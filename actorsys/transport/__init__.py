@@ -7,7 +7,7 @@ loopback is the default; Unix sockets and memory stand behind the same interface
 
 from .address import connect, listen
 from .interface import Listener, Transport
-from .memory import MemoryListener, memory_transport_pair
+from .memory import MemoryListener, MemoryTransport, memory_transport_pair
 from .sockets import SocketTransport
 from .tcp import connect_tcp, listen_tcp
 from .unix import connect_unix, listen_unix
@@ -15,6 +15,7 @@ from .unix import connect_unix, listen_unix
 __all__ = [
     "Listener",
     "MemoryListener",
+    "MemoryTransport",
     "SocketTransport",
     "Transport",
     "connect",

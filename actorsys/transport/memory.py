@@ -107,13 +107,17 @@ class MemoryTransport(Transport):
         memory[: len(data)] = data
         return len(data)
 
-    async def aclose(self) -> None:
+    def close(self) -> None:
+        """Close it, without a checkpoint."""
         if not self._closed:
             self._closed = True
             self._out.sender_closed = True
             self._in.receiver_closed = True
             self._out.wake()
             self._in.wake()
+
+    async def aclose(self) -> None:
+        self.close()
         await trio.lowlevel.checkpoint()
 
     async def _wait_for_room(self) -> None:
