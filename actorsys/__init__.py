@@ -23,11 +23,14 @@ from .actor import (
     ActorStatistics,
     Context,
     Down,
+    Endpoint,
     MsgStream,
     Portal,
     Subscription,
     current_actor,
     monitor,
+    open_endpoint,
+    open_link,
     trace_context,
 )
 from .channel import context
@@ -63,6 +66,7 @@ from .supervise import (
     open_nursery,
     run,
 )
+from .transport import Tls
 from .wire import register_error, register_type
 
 __version__ = "0.1.0"
@@ -82,6 +86,7 @@ __all__ = [
     "ContextCancelled",
     "Down",
     "EncodeError",
+    "Endpoint",
     "HandshakeError",
     "LimitExceeded",
     "Limits",
@@ -100,10 +105,13 @@ __all__ = [
     "RestartIntensityExceeded",
     "SpawnError",
     "Subscription",
+    "Tls",
     "VersionMismatch",
     "context",
     "current_actor",
     "monitor",
+    "open_endpoint",
+    "open_link",
     "open_nursery",
     "register_error",
     "register_type",

@@ -63,6 +63,21 @@ class Limits:
     receive_chunk_bytes: int = 64 * KIB
     """One read from a socket: the default size of a pipe and of most socket wrappers."""
 
+    # --- links to other machines -------------------------------------------------------
+
+    ping_seconds: float = 1.0
+    """How often a peer on another machine is asked for a sign of life."""
+
+    max_unanswered_pings: int = 4
+    """So many in a row without any sign, and the link is given up: 4 to 5 s after the peer has
+    fallen silent, and not for a lost packet, which TCP has sent again by then."""
+
+    write_deadline_seconds: float = 5.0
+    """A peer on another machine that takes no byte for so long is cut off."""
+
+    max_links_per_peer: int = 16
+    """Connections that one name of an endpoint's allow-list may have at a time."""
+
     # --- handshake ---------------------------------------------------------------------
 
     handshake_bytes: int = 256

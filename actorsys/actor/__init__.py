@@ -6,7 +6,9 @@ not know how a process is made or who restarts it.
 
 from .context import Context
 from .current import current_actor, find_current_actor, trace_context
+from .endpoint import Endpoint, open_endpoint
 from .host import Host, ProcessHandle
+from .link import open_link
 from .monitor import Down, Monitors, monitor
 from .portal import Peer, PeerState, Portal
 from .reception import Expected, Reception
@@ -19,6 +21,7 @@ __all__ = [
     "ActorStatistics",
     "Context",
     "Down",
+    "Endpoint",
     "Expected",
     "Host",
     "Monitors",
@@ -33,6 +36,8 @@ __all__ = [
     "current_actor",
     "find_current_actor",
     "monitor",
+    "open_endpoint",
+    "open_link",
     "open_runtime",
     "run_call",
     "trace_context",

@@ -6,6 +6,7 @@ stuck stream. Whatever is to be written goes through the outbox.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -29,6 +30,7 @@ from .call import OutgoingCall
 from .call_table import CallTable
 from .dispatch import Dispatcher, Job, Service
 from .exposure import RUNTIME_NS
+from .heartbeat import wait_silent
 from .outbox import Outbox
 from .remote_errors import pack_error
 from .tick import acquire_flusher, release_flusher
@@ -53,6 +55,9 @@ class Channel:
 
     `run` must run for as long as it is used. ``lost`` is set when the link has ended for whatever
     reason, which is then in ``reason``; calls in flight end when `fail_calls` is told why.
+
+    With *is_remote*, the peer is on another machine: it is given up when it falls silent, or does
+    not read. ``reads`` counts what was received from it.
     """
 
     def __init__(
@@ -62,6 +67,8 @@ class Channel:
         service: Service,
         limits: Limits,
         leftover: bytes = b"",
+        *,
+        is_remote: bool = False,
     ) -> None:
         self.session = session
         self.limits = limits
@@ -69,7 +76,10 @@ class Channel:
         self.lost = trio.Event()
         self.reason: Exception | None = None
         self._flusher = acquire_flusher()
-        self.outbox = Outbox(transport, self._flusher, limits)
+        patience = limits.write_deadline_seconds if is_remote else math.inf
+        self.outbox = Outbox(transport, self._flusher, limits, patience)
+        self.reads = 0
+        self._is_remote = is_remote
         self._transport = transport
         self._run_call = service.run_call
         self._frames = FrameReader(limits.max_message_bytes, limits.segment_bytes)
@@ -110,6 +120,8 @@ class Channel:
             async with trio.open_nursery() as tasks:
                 self._tasks = tasks
                 tasks.start_soon(self._write)
+                if self._is_remote:
+                    tasks.start_soon(self._watch_for_silence)
                 tasks.start_soon(self._read_or_run)
         finally:
             self._lose(ChannelClosed("this link was closed"))
@@ -249,6 +261,12 @@ class Channel:
         self._lose(self.outbox.broken or ChannelClosed("this link was closed"))
         self._tasks.cancel_scope.cancel()
 
+    @enable_ki_protection
+    async def _watch_for_silence(self) -> None:
+        self._lose(await wait_silent(self))
+        assert self._tasks is not None
+        self._tasks.cancel_scope.cancel()
+
     # --- receiving -----------------------------------------------------------------------
 
     @enable_ki_protection
@@ -304,6 +322,7 @@ class Channel:
                 frames.fill(count)
             if not count:
                 return None
+            self.reads += 1
             job = self._dispatch_frames()
             if job is not None:
                 return job

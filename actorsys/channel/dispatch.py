@@ -23,6 +23,7 @@ from ..wire import Call, ErrorReply, Message
 from ..wire.states import CALLEE_START
 from .call import IncomingCall
 from .exposure import RUNTIME_NS, Exposure, Target
+from .heartbeat import PING
 from .remote_errors import CANCELLED_KEY, unpack_error
 
 if TYPE_CHECKING:
@@ -121,7 +122,7 @@ class Dispatcher:
         value = None
         if message.func == "cancel":
             self._cancel_call(message.kwargs)
-        else:
+        elif message.func != PING:
             function = self._service.runtime_functions.get(message.func)
             if function is None or message.fault is not None:
                 raise NotExposed(f"the runtime has no function {message.func!r}")

@@ -7,13 +7,14 @@ much can pile up is bounded by the window that the peer was granted.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import trio
 from trio.lowlevel import enable_ki_protection
 
 from ..errors import ChannelBroken, ChannelClosed
-from ..wire import Item, ReceiveWindow, SendCredit
+from ..wire import EncodedFrame, Item, ReceiveWindow, SendCredit
 from .waiters import Waiters
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ class Flow:
         "_items",
         "_paused_at",
         "_peer_stopped",
+        "_sink",
         "_stopped",
         "_unpaused",
         "_window",
@@ -50,6 +52,7 @@ class Flow:
         self._peer_stopped = False
         self._stopped = False
         self._failure: BaseException | None = None
+        self._sink: Callable[[Any], None] | None = None
         self.failure_told = False
         self._unpaused = 0
         self._paused_at = trio.current_time()
@@ -81,8 +84,21 @@ class Flow:
         """
         if self._is_over:
             await self._refuse_to_send()
+        await self.send_frame(self.encode(value))
+
+    def encode(self, value: Any) -> EncodedFrame:
+        """Return *value* as an item that can be sent.
+
+        Raises:
+          EncodeError, LimitExceeded: it cannot travel.
+        """
         channel = self._channel
-        frame = channel.encode({"yield": channel.codec.wrap_large(value), "cid": self._cid})
+        return channel.encode({"yield": channel.codec.wrap_large(value), "cid": self._cid})
+
+    @enable_ki_protection
+    async def send_frame(self, frame: EncodedFrame) -> None:
+        """Send an encoded item; else as `send`."""
+        channel = self._channel
         if self._credit.available <= 0 or channel.outbox.is_full:
             await self._wait_sendable()
         elif self._is_pause_due():
@@ -96,6 +112,29 @@ class Flow:
         channel.outbox.put(frame)
         if is_large:
             await channel.outbox.give_back(channel.outbox.enqueued)
+
+    @enable_ki_protection
+    def send_frame_nowait(self, frame: EncodedFrame) -> bool:
+        """Send an encoded item if that can be done at once; return whether it was.
+
+        The memory of a large part must not be changed any more.
+        """
+        if self._is_over or self._credit.available <= 0 or self._channel.outbox.is_full:
+            return False
+        self._credit.spend(sum(map(len, frame)))
+        self._channel.outbox.put(frame)
+        return True
+
+    def divert(self, sink: Callable[[Any], None]) -> None:
+        """Pass items to *sink*, in the reader's task, in place of keeping them for `receive`.
+
+        Credit is granted back at once: whoever takes items this way bounds what piles up.
+        """
+        self._sink = sink
+        while self._items:
+            value, size = self._items.popleft()
+            self._consume(size)
+            sink(value)
 
     @enable_ki_protection
     async def receive(self) -> Any:
@@ -157,6 +196,10 @@ class Flow:
         if self._stopped:
             return
         self._window.receive(item.size)
+        if self._sink is not None:
+            self._consume(item.size)
+            self._sink(item.value)
+            return
         self._items.append((item.value, item.size))
         self._changed.wake()
 

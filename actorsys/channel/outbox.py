@@ -12,6 +12,7 @@ had several frames, this one is expected to have as well, and even the first one
 from __future__ import annotations
 
 import itertools
+import math
 from collections import deque
 
 import trio
@@ -32,16 +33,24 @@ class Outbox:
     """The sending side of one link.
 
     ``enqueued`` and ``written`` count bytes since the link was opened: a frame whose first byte
-    has not been written provably never reached the peer.
+    has not been written provably never reached the peer. A peer that takes nothing for
+    *patience_seconds* is cut off.
     """
 
-    def __init__(self, transport: Transport, flusher: TickFlusher, limits: Limits) -> None:
+    def __init__(
+        self,
+        transport: Transport,
+        flusher: TickFlusher,
+        limits: Limits,
+        patience_seconds: float = math.inf,
+    ) -> None:
         self.enqueued = 0
         self.written = 0
         self.broken: Exception | None = None
         self._transport = transport
         self._flusher = flusher
         self._limits = limits
+        self._patience_seconds = patience_seconds
         self._parts: deque[bytes | bytearray | memoryview] = deque()
         self._is_queued = False
         self._puts_in_tick = 0
@@ -115,12 +124,20 @@ class Outbox:
             try:
                 with trio.CancelScope() as self._sending:
                     while self._parts:
-                        await self._transport.wait_send_all_might_not_block()
+                        await self._wait_writable()
                         self._write_some()
                         self._progress.wake()
             except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
                 self.fail(ChannelBroken(f"the link broke while writing: {error}"))
             self._is_stuck = False
+
+    async def _wait_writable(self) -> None:
+        with trio.move_on_after(self._patience_seconds) as patience:
+            await self._transport.wait_send_all_might_not_block()
+        if patience.cancelled_caught:
+            raise trio.BrokenResourceError(
+                f"the peer has read nothing for {self._patience_seconds:g} s"
+            )
 
     async def wait_room(self) -> None:
         """Wait until the peer has read enough for more to be queued."""

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
+import ipaddress
 
-from . import tcp, unix
+from . import tcp, tls, unix
 from .interface import Listener, Transport
+from .tls import Tls
 
-T = TypeVar("T")
-
-_LISTEN = {tcp.SCHEME: tcp.listen_tcp, unix.SCHEME: unix.listen_unix}
-_CONNECT = {tcp.SCHEME: tcp.connect_tcp, unix.SCHEME: unix.connect_unix}
+_SCHEMES = (tcp.SCHEME, tls.SCHEME, unix.SCHEME)
 
 
 async def listen(scheme: str, backlog: int) -> Listener:
@@ -19,22 +17,68 @@ async def listen(scheme: str, backlog: int) -> Listener:
     Raises:
       ValueError: there is no such scheme.
     """
-    return await _lookup(_LISTEN, scheme)(backlog)
+    if scheme == tcp.SCHEME:
+        return await tcp.listen_tcp(backlog)
+    if scheme == unix.SCHEME:
+        return await unix.listen_unix(backlog)
+    raise _unknown(scheme)
 
 
-async def connect(address: str) -> Transport:
+async def listen_at(address: str, backlog: int, tls_files: Tls | None) -> Listener:
+    """Open a listener at an address of the caller's choice; port 0 takes a free one.
+
+    Raises:
+      ValueError: it is no address to listen at, or TLS is missing or not wanted there.
+      OSError: it cannot be listened at.
+    """
+    scheme, _, place = address.partition(":")
+    wanted = _wanted_tls(scheme, tls_files)
+    if wanted is not None:
+        return await tls.listen_tls(place, wanted, backlog)
+    if scheme == tcp.SCHEME:
+        return await tcp.listen_tcp(backlog, place)
+    if scheme == unix.SCHEME:
+        raise ValueError("an endpoint has an address with a port, such as 'tcp:127.0.0.1:0'")
+    raise _unknown(scheme)
+
+
+async def connect(address: str, tls_files: Tls | None = None) -> Transport:
     """Connect to an address that a listener gave.
 
     Raises:
       OSError: nobody listens there.
-      ValueError: it is no address.
+      ValueError: it is no address, or TLS is missing or not wanted there.
     """
     scheme, _, place = address.partition(":")
-    return await _lookup(_CONNECT, scheme)(place)
+    wanted = _wanted_tls(scheme, tls_files)
+    if wanted is not None:
+        return await tls.connect_tls(place, wanted)
+    if scheme == tcp.SCHEME:
+        return await tcp.connect_tcp(place)
+    if scheme == unix.SCHEME:
+        return await unix.connect_unix(place)
+    raise _unknown(scheme)
 
 
-def _lookup(table: dict[str, T], scheme: str) -> T:
-    found = table.get(scheme)
-    if found is None:
-        raise ValueError(f"unknown transport {scheme!r}; there are {', '.join(table)}")
-    return found
+def is_local(address: str) -> bool:
+    """Tell whether only this host can reach *address*."""
+    scheme, _, place = address.partition(":")
+    if scheme == unix.SCHEME:
+        return True
+    host = place.rpartition(":")[0].strip("[]")
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _wanted_tls(scheme: str, tls_files: Tls | None) -> Tls | None:
+    if scheme == tls.SCHEME and tls_files is None:
+        raise ValueError("a tls: address needs tls=Tls(certificate=..., key=..., ca=...)")
+    if scheme != tls.SCHEME and tls_files is not None:
+        raise ValueError(f"tls= goes with an address tls:host:port, not {scheme}:...")
+    return tls_files
+
+
+def _unknown(scheme: str) -> ValueError:
+    return ValueError(f"unknown transport {scheme!r}; there are {', '.join(_SCHEMES)}")

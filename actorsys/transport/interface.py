@@ -25,6 +25,9 @@ class Transport(trio.abc.Stream):
     def send_nowait(self, parts: Sequence[Buffer]) -> int:
         """Send as much of *parts*, in order, as can be sent at once; return how many bytes.
 
+        What was not sent has to be offered next, the same bytes in the same order: a transport may
+        have prepared it already.
+
         May be called outside a task, between two passes of the scheduler.
 
         Raises:

@@ -10,16 +10,23 @@ SCHEME = "tcp"
 _LOOPBACK = "127.0.0.1"
 
 
-async def listen_tcp(backlog: int) -> SocketListener:
-    """Listen on a free loopback port."""
+async def listen_tcp(backlog: int, place: str = f"{_LOOPBACK}:0") -> SocketListener:
+    """Listen at ``host:port``; port 0 takes a free one.
+
+    Raises:
+      OSError: it cannot be listened at.
+      ValueError: it is no such place.
+    """
+    host, port = _split(place)
     sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     try:
-        sock.bind((_LOOPBACK, 0))
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind((host, port))
         sock.listen(backlog)
     except BaseException:
         sock.close()
         raise
-    return SocketListener(sock, f"{SCHEME}:{_LOOPBACK}:{sock.getsockname()[1]}")
+    return SocketListener(sock, f"{SCHEME}:{host}:{sock.getsockname()[1]}")
 
 
 async def connect_tcp(place: str) -> SocketTransport:
@@ -29,7 +36,14 @@ async def connect_tcp(place: str) -> SocketTransport:
       OSError: nobody listens there.
       ValueError: it is no such place.
     """
-    host, _, port = place.rpartition(":")
-    if not 0 < int(port) < 65536:
-        raise ValueError(f"{port} is no port")
-    return await connect_socket(socket.AF_INET, (host, int(port)))
+    host, port = _split(place)
+    if not port:
+        raise ValueError("0 is no port to connect to")
+    return await connect_socket(socket.AF_INET, (host, port))
+
+
+def _split(place: str) -> tuple[str, int]:
+    host, _, digits = place.rpartition(":")
+    if not host or not digits.isdecimal() or not int(digits) < 65536:
+        raise ValueError(f"{place!r} is no address host:port")
+    return host, int(digits)

@@ -11,18 +11,22 @@ from typing import Any
 
 import pytest
 import trio
+from test_tls import make_tls
 from trio.testing import assert_checkpoints, check_two_way_stream, wait_all_tasks_blocked
 
 from actorsys.transport import (
     Listener,
     MemoryListener,
+    TlsTransport,
     Transport,
     connect,
+    connect_tls,
     listen,
+    listen_tls,
     memory_transport_pair,
 )
 
-KINDS = ["tcp", "unix", "memory"]
+KINDS = ["tcp", "unix", "memory", "tls"]
 BIG = 16 * 2**20
 """More than any transport takes without a reader."""
 
@@ -40,7 +44,23 @@ class Place:
         return near, await self.listener.accept()
 
 
+class TlsPlace(Place):
+    """A place where both ends shake hands before either is used."""
+
+    async def pair(self) -> tuple[Transport, Transport]:
+        ends = await super().pair()
+        async with trio.open_nursery() as nursery:
+            for end in ends:
+                assert isinstance(end, TlsTransport)
+                nursery.start_soon(end.do_handshake)
+        return ends
+
+
 async def open_place(kind: str) -> Place:
+    if kind == "tls":
+        tls = make_tls()
+        door = await listen_tls("127.0.0.1:0", tls, 10)
+        return TlsPlace(door, lambda: connect_tls(door.address.removeprefix("tls:"), tls))
     if kind == "memory":
         listener = MemoryListener()
         return Place(listener, listener.connect)
