@@ -4,7 +4,9 @@ Each actor is a process with a trio loop. A nursery starts actors and none outli
 portal calls functions in them; results, errors and cancellation come back as if it were a local
 call. The package is a house, and each floor knows only those below it:
 
-  supervise    the tree: nurseries, who is affected when an actor fails
+  testing      for tests of programs: simulation, faults, leaks (not imported from here)
+  kernels      actors that are fed by a mailbox: messages, priorities, ring kernels
+  supervise    the tree: nurseries, who is affected when an actor fails, monitors
   spawn        the process: start, watch and stop exactly one
   actor        the actor: runtime of a process, portals, contexts, streams
   channel      the link: one authenticated, multiplexed connection to a peer
@@ -17,6 +19,10 @@ to the link (`channel.channel.start_call`), which encodes it (`wire.codec`) and 
 (`channel.outbox`); it is written when the scheduler's tick ends (`channel.tick`). Over there the
 reader finds what is exposed (`channel.exposure`) and starts a task for it (`actor.serve`).
 """
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
 
 from .actor import (
     Actor,
@@ -46,9 +52,11 @@ from .errors import (
     HandshakeError,
     LimitExceeded,
     LocalProtocolError,
+    MailboxFull,
     NoRuntime,
     NotExposed,
     ProtocolError,
+    ReceiveTimeout,
     RemoteActorError,
     RemoteProtocolError,
     RestartIntensityExceeded,
@@ -69,6 +77,22 @@ from .supervise import (
 from .transport import Tls
 from .wire import register_error, register_type
 
+if TYPE_CHECKING:
+    from .kernels import (
+        BackpressureStrategy,
+        Checkpoint,
+        Histogram,
+        KernelContext,
+        KernelState,
+        KernelStatistics,
+        MailboxOptions,
+        Message,
+        Priority,
+        RingKernelRuntime,
+        message,
+        ring_kernel,
+    )
+
 __version__ = "0.1.0"
 
 __all__ = [
@@ -80,17 +104,26 @@ __all__ = [
     "ActorsysError",
     "AuthenticationFailed",
     "Backoff",
+    "BackpressureStrategy",
     "ChannelBroken",
     "ChannelClosed",
+    "Checkpoint",
     "Context",
     "ContextCancelled",
     "Down",
     "EncodeError",
     "Endpoint",
     "HandshakeError",
+    "Histogram",
+    "KernelContext",
+    "KernelState",
+    "KernelStatistics",
     "LimitExceeded",
     "Limits",
     "LocalProtocolError",
+    "MailboxFull",
+    "MailboxOptions",
+    "Message",
     "MsgStream",
     "NoRuntime",
     "NotExposed",
@@ -98,23 +131,41 @@ __all__ = [
     "OneForAll",
     "OneForOne",
     "Portal",
+    "Priority",
     "ProtocolError",
+    "ReceiveTimeout",
     "RemoteActorError",
     "RemoteProtocolError",
     "RestForOne",
     "RestartIntensityExceeded",
+    "RingKernelRuntime",
     "SpawnError",
     "Subscription",
     "Tls",
     "VersionMismatch",
     "context",
     "current_actor",
+    "message",
     "monitor",
     "open_endpoint",
     "open_link",
     "open_nursery",
     "register_error",
     "register_type",
+    "ring_kernel",
     "run",
     "trace_context",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Import kernels when one of their names is used: a process that has none starts sooner."""
+    if name in __all__:
+        from . import kernels
+
+        return getattr(kernels, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *__all__]

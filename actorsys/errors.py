@@ -171,3 +171,11 @@ class EncodeError(ActorsysError):
 
 class NoRuntime(ActorsysError):
     """There is no actor runtime around this code."""
+
+
+class MailboxFull(ActorsysError):
+    """A mailbox has no room for a message, and its strategy is to refuse it."""
+
+
+class ReceiveTimeout(ActorsysError, trio.TooSlowError, TimeoutError):
+    """Nothing arrived in time."""

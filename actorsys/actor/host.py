@@ -79,6 +79,10 @@ class Host(ABC):
         """
 
     @abstractmethod
+    def exit(self, code: int) -> None:
+        """End this process at once with an exit code; nothing is cleaned up."""
+
+    @abstractmethod
     async def wait_sigterm(self) -> None:
         """Wait until this process is asked to terminate.
 

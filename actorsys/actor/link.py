@@ -7,7 +7,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-import trio
 from trio.lowlevel import enable_ki_protection
 
 from ..channel import Channel, Exposure, Service, connect_channel

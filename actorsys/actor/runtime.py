@@ -17,6 +17,7 @@ from ..errors import Uid
 from ..limits import Limits
 from .current import being
 from .host import Host
+from .logs import naming_records
 from .reception import Reception
 
 _UNIQUE_BYTES = 8
@@ -162,7 +163,8 @@ async def open_root(name: str, limits: Limits, host: Host, transport: str) -> As
     async with open_runtime(uid, None, limits, host, transport) as actor:
         _root = actor
         try:
-            yield actor
+            with naming_records(name):
+                yield actor
         finally:
             _root = None
 

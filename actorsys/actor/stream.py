@@ -24,13 +24,13 @@ class MsgStream(trio.abc.Channel[Any]):
     """
 
     def __init__(self, flow: Flow, *, receive_only: bool = False) -> None:
-        self._flow = flow
+        self.flow = flow
         self._receive_only = receive_only
         self._hub: _Hub | None = None
 
     def __repr__(self) -> str:
         kind = "one-way" if self._receive_only else "two-way"
-        return f"<MsgStream, {kind}: {self._flow!r}>"
+        return f"<MsgStream, {kind}: {self.flow!r}>"
 
     async def send(self, value: Any) -> None:
         """Send *value*; wait while the far side is slow. If cancelled, it was not sent.
@@ -44,7 +44,7 @@ class MsgStream(trio.abc.Channel[Any]):
         """
         if self._receive_only:
             raise LocalProtocolError("this stream is one-way; use open_context to send as well")
-        await self._flow.send(value)
+        await self.flow.send(value)
 
     async def receive(self) -> Any:
         """Return the next item; wait for it. If cancelled, no item is lost.
@@ -54,14 +54,14 @@ class MsgStream(trio.abc.Channel[Any]):
           ChannelClosed: this side has.
           RemoteActorError, ActorUnavailable: the far side has failed.
         """
-        return await self._flow.receive()
+        return await self.flow.receive()
 
     def __anext__(self) -> Coroutine[Any, Any, Any]:
-        return self._flow.__anext__()
+        return self.flow.__anext__()
 
     async def aclose(self) -> None:
         """End the stream for both sides. What has not been read is dropped."""
-        self._flow.stop()
+        self.flow.stop()
         await trio.lowlevel.checkpoint()
 
     @asynccontextmanager
@@ -72,7 +72,7 @@ class MsgStream(trio.abc.Channel[Any]):
         The slowest of them sets the pace. Do not `receive` from the stream itself meanwhile.
         """
         if self._hub is None:
-            self._hub = _Hub(self._flow)
+            self._hub = _Hub(self.flow)
         subscription = self._hub.add()
         try:
             yield subscription

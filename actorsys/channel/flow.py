@@ -125,6 +125,10 @@ class Flow:
         self._channel.outbox.put(frame)
         return True
 
+    def flush(self) -> None:
+        """Write what was sent so far, in place of at the end of the scheduler's tick."""
+        self._channel.outbox.flush()
+
     def divert(self, sink: Callable[[Any], None]) -> None:
         """Pass items to *sink*, in the reader's task, in place of keeping them for `receive`.
 

@@ -70,7 +70,10 @@ def _is_own(filename: str) -> bool:
 def _serve(spec: ActorSpec, modules: list[types.ModuleType]) -> None:
     import trio
 
+    from ..actor.logs import naming_records, show_actor_of_records
     from .local_host import LocalHost
     from .main_task import serve
 
-    trio.run(serve, spec, modules, LocalHost())
+    show_actor_of_records()
+    with naming_records(spec.uid[0]):
+        trio.run(serve, spec, modules, LocalHost())

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import random
 import signal
+import sys
 from collections.abc import Callable, Mapping
 from typing import TypeVar
 
@@ -31,6 +33,11 @@ class LocalHost(Host):
 
     def launch(self, spec: ActorSpec, env: Mapping[str, str] | None, limits: Limits) -> Process:
         return Process.start(spec, env, limits)
+
+    def exit(self, code: int) -> None:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
 
     async def wait_sigterm(self) -> None:
         with trio.open_signal_receiver(signal.SIGTERM) as signals:

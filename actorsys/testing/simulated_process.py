@@ -163,6 +163,9 @@ class SimulatedProcess(Host):
     ) -> SimulatedProcess:
         return SimulatedProcess(self._simulation, spec.uid[0], self)
 
+    def exit(self, code: int) -> None:
+        self.end(code)
+
     async def wait_sigterm(self) -> None:
         await self._sigterm.wait()
         self._sigterm = trio.Event()

@@ -14,8 +14,8 @@ from __future__ import annotations
 import hashlib
 import math
 import random
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any, NamedTuple, TypeVar
 
 import trio
@@ -89,19 +89,29 @@ class Simulation:
         """
 
         async def with_runtime() -> T:
-            self._begin, receiver = trio.open_memory_channel[SimulatedProcess](math.inf)
-            root = SimulatedProcess(self, name, None)
             with trio.fail_after(_BOUND_SECONDS):
-                async with open_services() as machine:
-                    machine.start_soon(_run_processes, machine, receiver)
-                    async with open_root(name, self.limits, root, "memory"):
-                        return await main(*args)
+                async with self.open(name):
+                    return await main(*args)
 
         clock = trio.testing.MockClock(autojump_threshold=0)
         with _scheduled_by(self.seed):
             return trio.run(
                 with_runtime, clock=clock, instruments=[self._steps], strict_exception_groups=True
             )
+
+    @asynccontextmanager
+    async def open(self, name: str = "root") -> AsyncIterator[None]:
+        """Make the code inside the block the root actor of a new tree, in the present `trio.run`.
+
+        Delays and random choices come from the seed as with `run`; the order of tasks and the
+        clock are those of the present run.
+        """
+        self._begin, receiver = trio.open_memory_channel[SimulatedProcess](math.inf)
+        root = SimulatedProcess(self, name, None)
+        async with open_services() as machine:
+            machine.start_soon(_run_processes, machine, receiver)
+            async with open_root(name, self.limits, root, "memory"):
+                yield
 
     def kill(self, target: Portal | int) -> None:
         """End the process of *target*, a portal or a pid, as SIGKILL does."""

@@ -153,10 +153,8 @@ def _install_registered(codec: Codec, types: TypeTable) -> None:
 
     def pack_dataclass(value: Any) -> bytes:
         tag = types.tag_for(type(value))
-        try:
-            fields = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
-        except AttributeError as error:
-            raise EncodeError(f"an instance of {tag} lacks a field: {error}") from None
+        form = types.forms.get(type(value))
+        fields = _fields_of(value, tag) if form is None else form.write(value)
         try:
             return codec.pack_nested([tag, fields])
         except EncodeError as error:
@@ -167,10 +165,18 @@ def _install_registered(codec: Codec, types: TypeTable) -> None:
         cls = types.values.get(tag)
         if cls is None or not dataclasses.is_dataclass(cls):
             return codec.undecodable(_unregistered(tag))
-        return _restore_dataclass(codec, cls, fields)
+        form = types.forms.get(cls)
+        return _restore_dataclass(codec, cls, fields) if form is None else form.read(fields)
 
     codec.add_extension(ENUM, None, pack_enum, unpack_enum)
     codec.add_extension(DATACLASS, None, pack_dataclass, unpack_dataclass)
+
+
+def _fields_of(value: Any, tag: str | None) -> dict[str, Any]:
+    try:
+        return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+    except AttributeError as error:
+        raise EncodeError(f"an instance of {tag} lacks a field: {error}") from None
 
 
 def _name_field(

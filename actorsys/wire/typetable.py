@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import enum
-from typing import TypeVar
+from typing import Any, Protocol, TypeVar
 
 T = TypeVar("T", bound=type)
 
@@ -30,19 +30,34 @@ def tag_of(cls: type) -> str:
     return f"{canonical_module(cls.__module__)}:{cls.__qualname__}"
 
 
+class FieldForm(Protocol):
+    """How the fields of a dataclass travel, where that is not simply as they are."""
+
+    def write(self, value: Any) -> dict[str, Any]:
+        """Return the fields of *value* as they travel.
+
+        Raises:
+          EncodeError: one cannot; it is named.
+        """
+
+    def read(self, fields: dict[Any, Any]) -> Any:
+        """Return the instance of the fields that have arrived; a ValueError refuses them."""
+
+
 class TypeTable:
     """Two tables: dataclasses and enums that travel as values, and exceptions as errors."""
 
     def __init__(self) -> None:
         self.values: dict[str, type] = {}
         self.errors: dict[str, type[BaseException]] = {}
+        self.forms: dict[type, FieldForm] = {}
         self._tags: dict[type, str] = {}
 
     def __repr__(self) -> str:
         return f"<TypeTable: {len(self.values)} values, {len(self.errors)} errors>"
 
-    def add_value(self, cls: type) -> None:
-        """Let instances of *cls*, a dataclass or Enum, travel.
+    def add_value(self, cls: type, form: FieldForm | None = None) -> None:
+        """Let instances of *cls*, a dataclass or Enum, travel; its fields as *form* says.
 
         Raises:
           TypeError: it is neither, or another class already has its tag.
@@ -52,6 +67,8 @@ class TypeTable:
             raise TypeError(f"register_type takes a dataclass or an Enum class, not {cls!r}")
         self._claim(cls, self.values)
         self._tags[cls] = tag_of(cls)
+        if form is not None:
+            self.forms[cls] = form
 
     def add_error(self, cls: type[BaseException]) -> None:
         """Let a remote *cls* be caught as one.

@@ -1,0 +1,292 @@
+"""A kernel in its own process: it takes messages, and hands out what it makes of them."""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable
+from typing import Any, NamedTuple
+
+import outcome
+import trio
+from trio.lowlevel import enable_ki_protection
+
+from .. import errors
+from ..actor import Context, current_actor
+from ..errors import ReceiveTimeout, RemoteProtocolError
+from .kernel_context import KernelContext
+from .messages import decode_message, encode_message, enveloped
+from .priority_queue import PriorityQueue
+from .statistics import Histogram
+from .wiring import ToKernel, ToRuntime, Wiring
+
+logger = logging.getLogger("actorsys.kernels")
+
+_MAX_ASKED = 10_000  # requests whose reply is still owed; an older one is forgotten
+_CRASHED = 1  # the exit code
+
+
+class _Arrived(NamedTuple):
+    """A message that has come and is not taken."""
+
+    number: int
+    data: bytes
+    accepted_at: float
+    is_asked: bool
+
+
+class KernelHost:
+    """The mailbox of a kernel at its own end, and what its context does."""
+
+    def __init__(self, room: int, *, is_prefetching: bool) -> None:
+        self.is_active = False
+        self.wiring: Wiring | None = None
+        self._queue: PriorityQueue[_Arrived] = PriorityQueue()
+        self._is_prefetching = is_prefetching
+        self._is_wanted = False
+        self._is_ending = False
+        self._in_hand: list[float] = []
+        self._asked: OrderedDict[uuid.UUID, None] = OrderedDict()
+        self._room = room
+        self._requests: dict[int, _Request] = {}
+        self._next_request = 0
+        self._processed = 0
+        self._errors = 0
+        self._latency = Histogram()
+        self._changed = trio.lowlevel.ParkingLot()
+        self._has_room = trio.lowlevel.ParkingLot()
+
+    def __repr__(self) -> str:
+        gate = "active" if self.is_active else "not active"
+        return f"<KernelHost: {gate}, {len(self._queue)} messages>"
+
+    @property
+    def should_terminate(self) -> bool:
+        """Whether the kernel was asked to end, and everything before that is taken."""
+        return self._is_ending and not self._queue
+
+    def _send(self, *item: Any) -> None:
+        assert self.wiring is not None
+        self.wiring.send(*item)
+
+    # --- taking --------------------------------------------------------------------------
+
+    @enable_ki_protection
+    async def take(self, seconds: float, *, keeps_in_hand: bool = False) -> Any:
+        """Return the next message, or None if the kernel shall end or the time is up.
+
+        Whoever comes for the next one has processed those before, unless it *keeps_in_hand*.
+        """
+        await trio.lowlevel.checkpoint_if_cancelled()
+        if not keeps_in_hand:
+            self.put_down()
+        while True:
+            if self.is_active and self._queue:
+                message = self._read_next()
+                if message is not None:
+                    return message
+            elif self.should_terminate:
+                return None
+            elif not self.is_active:
+                await self._changed.park()
+            else:
+                before = trio.current_time()
+                self._want_more()
+                with trio.move_on_after(seconds) as patience:
+                    await self._changed.park()
+                if patience.cancelled_caught:
+                    return None
+                seconds -= trio.current_time() - before
+
+    def count_crash(self) -> None:
+        """Count an exception that has left the function, and tell the runtime all counts."""
+        self._errors += 1
+        self.report_counts()
+        assert self.wiring is not None
+        self.wiring.flush()
+
+    def put_down(self) -> None:
+        """Count what was taken as processed."""
+        if self._in_hand:
+            now = trio.current_time()
+            for accepted_at in self._in_hand:
+                self._latency.record(now - accepted_at)
+            self._processed += len(self._in_hand)
+            self._in_hand.clear()
+
+    def _read_next(self) -> Any:
+        """Take the next message; None if it cannot be read, which is told and counted."""
+        arrived = self._queue.pop()
+        try:
+            message = decode_message(arrived.data)
+        except RemoteProtocolError as error:
+            self._errors += 1
+            self._send(ToRuntime.UNREADABLE, arrived.number, str(error))
+            logger.error("a message cannot be read: %s", error)
+            return None
+        self._send(ToRuntime.TAKEN, arrived.number)
+        # Before anything is done with it, the runtime shall know that it is not to be given again.
+        assert self.wiring is not None
+        self.wiring.flush()
+        self._in_hand.append(arrived.accepted_at)
+        if arrived.is_asked:
+            self._asked[message.message_id] = None
+            if len(self._asked) > _MAX_ASKED:
+                self._asked.popitem(last=False)
+        return message
+
+    def _want_more(self) -> None:
+        if not (self._is_prefetching or self._is_wanted):
+            self._is_wanted = True
+            self._send(ToRuntime.WANTED, 1)
+
+    async def wait_active(self) -> None:
+        """Wait until messages may be taken, or the kernel shall end."""
+        while not (self.is_active or self.should_terminate):
+            await self._changed.park()
+
+    # --- handing out ---------------------------------------------------------------------
+
+    @enable_ki_protection
+    async def put_out(self, message: Any) -> None:
+        """Send a response; wait for room, unless somebody waits for it."""
+        data = encode_message(message)
+        correlation = message.correlation_id
+        await trio.lowlevel.checkpoint_if_cancelled()
+        is_reply = correlation in self._asked
+        while not (is_reply or self._room > 0):
+            await self._has_room.park()
+        self._send(ToRuntime.RESPONSE, data, message.priority, correlation and correlation.bytes)
+        if is_reply:
+            del self._asked[correlation]
+        else:
+            self._room -= 1
+
+    @enable_ki_protection
+    async def request(self, verb: str, name: str, message: Any, timeout: float | None) -> Any:
+        """Have the runtime do something with *message*, and return what it answers."""
+        number = self._next_request
+        self._next_request += 1
+        request = self._requests[number] = _Request()
+        try:
+            data, priority, key = enveloped(message)
+            self._send(ToRuntime.REQUEST, number, verb, name, [data, priority, key.bytes], timeout)
+            return await request.wait()
+        finally:
+            del self._requests[number]
+
+    # --- what the reader of the link does ------------------------------------------------
+
+    def on_item(self, item: list[Any]) -> None:
+        """Take what the runtime has sent."""
+        kind, *rest = item
+        if kind == ToKernel.MESSAGE:
+            number, priority, data, age, is_asked = rest
+            self._is_wanted = False
+            arrived = _Arrived(number, data, trio.current_time() - age, is_asked)
+            self._queue.push(arrived, priority)
+        elif kind == ToKernel.GATE:
+            (self.is_active,) = rest
+            self._send(ToRuntime.GATED, self.is_active)
+        elif kind == ToKernel.TERMINATE:
+            self._is_ending = True
+            if not rest[0]:
+                self._queue.clear()
+        elif kind == ToKernel.ROOM:
+            self._room += rest[0]
+            self._has_room.unpark_all()
+            return
+        elif kind == ToKernel.ANSWER:
+            self._on_answer(*rest)
+            return
+        elif kind == ToKernel.COUNT:
+            self.report_counts()
+            return
+        self._changed.unpark_all()
+
+    def report_counts(self) -> None:
+        """Tell the runtime what only this process knows."""
+        latency = self._latency
+        self._send(ToRuntime.COUNTED, self._processed, self._errors, latency.counts, latency.total)
+
+    def _on_answer(self, number: int, error: list[str] | None, data: bytes | None) -> None:
+        request = self._requests.get(number)
+        if request is not None:
+            request.end(error, data)
+
+    # --- running -------------------------------------------------------------------------
+
+    async def run(self, function: Callable[[KernelContext], Awaitable[None]], name: str) -> None:
+        """Run the function of the kernel until it ends."""
+        while True:
+            try:
+                await function(KernelContext(self, name))
+                break
+            except ReceiveTimeout:
+                if self.should_terminate:
+                    break
+                # Such a loop has no handler for a mailbox that is empty for a while.
+                logger.info("kernel %r let a receive timeout out; its function starts anew", name)
+            except trio.EndOfChannel:
+                if not self.should_terminate:
+                    raise
+                break
+        self.put_down()
+
+
+class _Request:
+    """Something that the runtime was asked to do."""
+
+    def __init__(self) -> None:
+        self._done = trio.Event()
+        self._outcome: outcome.Outcome[Any] | None = None
+
+    async def wait(self) -> Any:
+        """Return the answer, or raise the error that it is."""
+        await self._done.wait()
+        assert self._outcome is not None
+        return self._outcome.unwrap()
+
+    def end(self, error: list[str] | None, data: bytes | None) -> None:
+        """Take the answer."""
+        if error is not None:
+            self._outcome = outcome.Error(rebuilt_error(*error))
+        else:
+            self._outcome = outcome.capture(decode_message, data) if data else outcome.Value(None)
+        self._done.set()
+
+
+def rebuilt_error(name: str, text: str) -> Exception:
+    """Return an error of this package by its name, or another one with both in its text."""
+    cls = getattr(errors, name, None)
+    if isinstance(cls, type) and issubclass(cls, errors.ActorsysError):
+        return cls(text)
+    return {"ValueError": ValueError, "TypeError": TypeError}.get(name, RuntimeError)(text)
+
+
+async def host_kernel(
+    ctx: Context,
+    function: Callable[[KernelContext], Awaitable[None]],
+    name: str,
+    room: int,
+    is_prefetching: bool,
+) -> None:
+    """Be the kernel *name*, linked by *ctx* to its runtime, until it ends or crashes.
+
+    A crash ends the process: its supervisor decides what follows.
+    """
+    host = KernelHost(room, is_prefetching=is_prefetching)
+    await ctx.started()
+    async with ctx.open_stream() as stream, trio.open_nursery() as tasks:
+        host.wiring = Wiring(stream.flow, host.on_item)
+        tasks.start_soon(host.wiring.run)
+        try:
+            await host.run(function, name)
+        except Exception:
+            logger.exception("kernel %r has crashed", name)
+            host.count_crash()
+            current_actor().host.exit(_CRASHED)
+            await trio.sleep_forever()
+        await host.wiring.wait_sent()
+        tasks.cancel_scope.cancel()

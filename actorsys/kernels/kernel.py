@@ -1,0 +1,444 @@
+"""One launched kernel, as its runtime sees it: its mailbox, its process, its responses."""
+
+from __future__ import annotations
+
+import copy
+import uuid
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any, NamedTuple
+
+import trio
+from trio.lowlevel import enable_ki_protection
+
+from ..actor import Portal
+from ..actor.runtime import open_services
+from ..errors import ActorsysError, ActorUnavailable, MailboxFull, ReceiveTimeout
+from ..limits import Limits
+from .at_hand import AtHand
+from .mailbox import BackpressureStrategy, Mailbox
+from .messages import Envelope, checked_priority
+from .priority_queue import PriorityQueue
+from .ring_kernels import KernelState, MailboxOptions
+from .statistics import Counted, KernelStatistics
+from .wiring import ToKernel, ToRuntime, Wiring
+
+_PREFETCHED = 16  # messages that a kernel has at hand, so that it need not wait for the next one
+_MAX_LATE = 10_000  # replies that are owed to nobody any more; an older one would be a response
+
+OnRequest = Callable[[str, str, Envelope, "float | None"], Awaitable["bytes | None"]]
+"""Does what a kernel asks of its runtime: verb, name, message, timeout."""
+
+INTAKE_STATES = (KernelState.LAUNCHED, KernelState.ACTIVE, KernelState.DEACTIVATED)
+
+
+class _Accepted(NamedTuple):
+    """A message that was accepted and is not taken."""
+
+    envelope: Envelope
+    accepted_at: float
+    is_asked: bool
+
+
+class _Ask:
+    """Somebody who waits for a reply."""
+
+    def __init__(self) -> None:
+        self.has_ended = False
+        self._reply: bytes | Exception = b""
+        self._done = trio.Event()
+
+    async def wait(self) -> bytes:
+        """Return the reply, as bytes, or raise why there is none."""
+        await self._done.wait()
+        if isinstance(self._reply, Exception):
+            raise self._reply
+        return self._reply
+
+    def end(self, reply: bytes | Exception) -> None:
+        """Take the reply, or why there will be none; the first one counts."""
+        if not self.has_ended:
+            self.has_ended = True
+            self._reply = reply
+            self._done.set()
+
+
+class Kernel:
+    """A kernel that was launched. Owned by its `RingKernelRuntime`.
+
+    Messages wait here, not in the process: a crash loses none but those that were taken. The
+    process has a few at hand, and never one while a better one waits here.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        entry: Callable[..., Any],
+        portal: Portal,
+        options: MailboxOptions,
+        on_request: OnRequest,
+        limits: Limits,
+    ) -> None:
+        self.name = name
+        self.portal = portal
+        self.state = KernelState.LAUNCHED
+        self.failure: Exception | None = None
+        self._entry = entry
+        self._options = options
+        self._on_request = on_request
+        self._limits = limits
+        self._mailbox: Mailbox[_Accepted] = Mailbox(
+            options.queue_size, options.backpressure, self._pump, self._on_overflow
+        )
+        # Where the oldest shall make room, none may have left already.
+        keeps_back = options.backpressure is BackpressureStrategy.DROP_OLDEST
+        self._prefetched = 0 if keeps_back else min(_PREFETCHED, options.queue_size)
+        self._at_hand: AtHand[_Accepted] = AtHand()
+        self._credits = 0
+        self._is_gate_open = False
+        self._gate_as_told: bool | None = None
+        self._wiring: Wiring | None = None
+        self._tasks: trio.Nursery | None = None
+        self._responses: PriorityQueue[bytes] = PriorityQueue()
+        self._freed = 0
+        self._asks: dict[uuid.UUID, _Ask] = {}
+        self._late: OrderedDict[uuid.UUID, None] = OrderedDict()
+        self._counting = trio.lowlevel.ParkingLot()
+        self._statistics = KernelStatistics()
+        self._of_process = Counted()
+        self._changed = trio.lowlevel.ParkingLot()
+        self._has_response = trio.lowlevel.ParkingLot()
+
+    def __repr__(self) -> str:
+        return f"<Kernel {self.name!r}: {self.state.value}, {self._mailbox!r}>"
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether it has not ended."""
+        return self.state not in (KernelState.TERMINATED, KernelState.FAILED)
+
+    # --- sending to it -------------------------------------------------------------------
+
+    @enable_ki_protection
+    async def send(self, envelope: Envelope, *, is_asked: bool = False) -> None:
+        """Put a message into its mailbox, as its backpressure strategy says.
+
+        Raises:
+          MailboxFull: there is no room, and the strategy is to refuse.
+          ActorUnavailable: the kernel does not accept messages any more.
+        """
+        self._check_intake()
+        accepted = _Accepted(envelope, trio.current_time(), is_asked)
+        await self._mailbox.put(accepted, envelope.priority)
+        self._statistics.received += 1
+
+    @enable_ki_protection
+    async def ask(self, envelope: Envelope, seconds: float) -> bytes:
+        """Send a message and return the reply to it, as bytes.
+
+        Raises:
+          ReceiveTimeout: it has not come in time; if it comes later it is dropped and counted.
+          ValueError: somebody waits for a reply to this very message already.
+          ActorUnavailable: the kernel has ended, or does so meanwhile.
+        """
+        key = envelope.message_id
+        if key in self._asks:
+            raise ValueError(f"somebody waits for the reply to message {key} already")
+        ask = self._asks[key] = _Ask()
+        try:
+            with trio.move_on_after(seconds):
+                await self.send(envelope, is_asked=True)
+                return await ask.wait()
+        finally:
+            del self._asks[key]
+            if not ask.has_ended:
+                self._late[key] = None
+                if len(self._late) > _MAX_LATE:
+                    self._late.popitem(last=False)
+        raise ReceiveTimeout(f"kernel {self.name!r} has not replied within {seconds:g} s")
+
+    def _check_intake(self) -> None:
+        if self.state not in INTAKE_STATES:
+            raise self._gone()
+
+    def _gone(self) -> Exception:
+        """Return why messages are not accepted."""
+        if isinstance(self.failure, ActorUnavailable):
+            return copy.copy(self.failure)
+        return ActorUnavailable(
+            f"kernel {self.name!r} is {self.state.value} and accepts no messages",
+            may_have_run=False,
+        )
+
+    def _on_overflow(self, accepted: _Accepted) -> None:
+        self._drop([accepted], "overflow")
+
+    def _drop(self, dropped: Iterable[_Accepted], reason: str) -> None:
+        """Count messages that the kernel will never see, and tell who waits for a reply."""
+        for accepted in dropped:
+            self._statistics.drop(reason)
+            ask = self._asks.get(accepted.envelope.message_id) if accepted.is_asked else None
+            if ask is not None:
+                ask.end(MailboxFull(f"the message was dropped: {reason}"))
+
+    # --- the way to its process ----------------------------------------------------------
+
+    def _pump(self) -> None:
+        """Give the process what it has credit for, and whatever is better than all it has."""
+        wiring, queue = self._wiring, self._mailbox.queue
+        if wiring is None or not self._is_gate_open:
+            return
+        while queue and (self._credits > 0 or queue.best > self._at_hand.least):
+            accepted = queue.pop()
+            self._mailbox.held += 1
+            self._credits -= 1
+            number = self._at_hand.add(accepted, accepted.envelope.priority)
+            data, priority, _ = accepted.envelope
+            age = trio.current_time() - accepted.accepted_at
+            wiring.send(ToKernel.MESSAGE, number, priority, data, age, accepted.is_asked)
+        if self._is_drained:
+            self._changed.unpark_all()
+
+    def _on_taken(self, number: int) -> None:
+        self._at_hand.remove(number)
+        self._mailbox.held -= 1
+        if self._prefetched:
+            self._credits += 1
+        self._mailbox.make_room()
+        if self._is_drained:
+            self._changed.unpark_all()
+
+    @property
+    def _is_drained(self) -> bool:
+        return not self._mailbox.queue
+
+    @enable_ki_protection
+    def _on_item(self, item: list[Any]) -> None:
+        """Take what its process has sent; called by the reader of the link."""
+        kind, *rest = item
+        if kind == ToRuntime.TAKEN:
+            self._on_taken(*rest)
+        elif kind == ToRuntime.RESPONSE:
+            self._on_response(*rest)
+        elif kind == ToRuntime.WANTED:
+            self._credits = max(0, self._credits) + rest[0]
+            self._pump()
+        elif kind == ToRuntime.GATED:
+            (self._gate_as_told,) = rest
+            self._changed.unpark_all()
+        elif kind == ToRuntime.REQUEST:
+            assert self._tasks is not None
+            self._tasks.start_soon(self._do_request, *rest)
+        elif kind == ToRuntime.UNREADABLE:
+            number, _ = rest
+            self._drop([self._at_hand.find(number)], "unreadable")
+            self._on_taken(number)
+        elif kind == ToRuntime.COUNTED:
+            self._of_process = Counted(*rest)
+            self._counting.unpark_all()
+
+    def _on_response(self, data: bytes, priority: int, correlation: bytes | None) -> None:
+        key = uuid.UUID(bytes=correlation) if correlation is not None else None
+        ask = self._asks.get(key) if key is not None else None
+        if ask is not None:
+            ask.end(data)
+        elif key is not None and key in self._late:
+            del self._late[key]
+            self._statistics.drop("late")
+        else:
+            self._responses.push(data, priority)
+            self._has_response.unpark()
+
+    async def _do_request(
+        self, number: int, verb: str, name: str, envelope: list[Any], timeout: float | None
+    ) -> None:
+        """Do what the kernel has asked for, and answer."""
+        data, priority, key = envelope
+        error: list[str] | None = None
+        answer: bytes | None = None
+        try:
+            sound = Envelope(data, checked_priority(priority), uuid.UUID(bytes=key))
+            answer = await self._on_request(verb, name, sound, timeout)
+        except Exception as reason:
+            # Whatever it is, it is the answer: the kernel waits for it.
+            error = [type(reason).__name__, str(reason)]
+        if self._wiring is not None:
+            self._wiring.send(ToKernel.ANSWER, number, error, answer)
+
+    # --- receiving from it ---------------------------------------------------------------
+
+    @enable_ki_protection
+    async def receive(self, seconds: float) -> bytes:
+        """Return the next response that nobody asked for, as bytes.
+
+        Raises:
+          ReceiveTimeout: there is none within *seconds*.
+          ActorUnavailable: there is none, and there will be none: the kernel has ended.
+        """
+        await trio.lowlevel.checkpoint_if_cancelled()
+        with trio.move_on_after(seconds):
+            while not self._responses:
+                if self.state in (KernelState.TERMINATED, KernelState.FAILED):
+                    raise self._gone()
+                await self._has_response.park()
+            data = self._responses.pop()
+            self._give_room()
+            return data
+        raise ReceiveTimeout(f"kernel {self.name!r} sent nothing within {seconds:g} s")
+
+    def _give_room(self) -> None:
+        """Let the process send as many responses more; in portions, unless all are received."""
+        self._freed += 1
+        is_due = not self._responses or self._freed * 2 >= self._options.output_queue_size
+        if is_due and self._wiring is not None:
+            self._wiring.send(ToKernel.ROOM, self._freed)
+            self._freed = 0
+
+    # --- its life ------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Stay linked with its process, through all its incarnations, until it has ended."""
+        async with open_services() as self._tasks:
+            while self.state not in (KernelState.TERMINATED, KernelState.FAILED):
+                try:
+                    await self._run_linked()
+                    self._end(KernelState.TERMINATED, None)
+                except ActorUnavailable as death:
+                    await self._follow_restart(death)
+                except ActorsysError as error:
+                    self._end(KernelState.FAILED, error)
+        await self.portal.cancel_actor()
+
+    async def _run_linked(self) -> None:
+        """Be linked with one incarnation until its function has ended."""
+        room = self._options.output_queue_size - len(self._responses)
+        start = (self.name, room, bool(self._prefetched))
+        async with self.portal.open_context(self._entry, *start) as (ctx, _):
+            async with ctx.open_stream() as stream, open_services() as services:
+                wiring = self._wiring = Wiring(stream.flow, self._on_item)
+                services.start_soon(wiring.run)
+                self._freed = 0
+                self._credits = self._prefetched
+                wiring.send(ToKernel.GATE, self._is_gate_open)
+                self._pump()
+                if self.state is KernelState.TERMINATING:
+                    wiring.send(ToKernel.TERMINATE, True)
+                self._changed.unpark_all()
+                await ctx.result()
+
+    async def _follow_restart(self, death: ActorUnavailable) -> None:
+        """Take back what the process had at hand, and wait for the next incarnation."""
+        self._unlink()
+        taken_back = self._at_hand.clear()
+        self._mailbox.held = 0
+        for accepted in reversed(taken_back):
+            self._mailbox.queue.push_front(accepted, accepted.envelope.priority)
+        waiting = {one.envelope.message_id for one in self._mailbox.queue}
+        for key, ask in self._asks.items():
+            if key not in waiting:
+                ask.end(copy.copy(death))
+        try:
+            await self.portal.peer.channel()
+        except ActorUnavailable as gone:
+            was_asked = self.state is KernelState.TERMINATING
+            self._end(
+                KernelState.TERMINATED if was_asked else KernelState.FAILED,
+                None if was_asked else gone,
+            )
+        else:
+            self._statistics.restarts += 1
+
+    def _unlink(self) -> None:
+        self._wiring = None
+        self._gate_as_told = None
+        self._statistics.add_process(self._of_process)
+        self._of_process = Counted()
+        self._changed.unpark_all()
+        self._counting.unpark_all()
+
+    def _end(self, state: KernelState, failure: Exception | None) -> None:
+        """Have it ended, in whatever way; whoever waits for anything of it is told."""
+        self.state, self.failure = state, failure
+        if self._wiring is not None:
+            self._unlink()
+        left = [*self._at_hand.clear(), *self._mailbox.queue.clear()]
+        self._mailbox.held = 0
+        self._drop(left, "terminated" if failure is None else "crashed")
+        self._mailbox.refuse(self._gone)
+        for ask in self._asks.values():
+            ask.end(self._gone())
+        self._changed.unpark_all()
+        self._has_response.unpark_all()
+
+    # --- its states ----------------------------------------------------------------------
+
+    async def wait_launched(self) -> None:
+        """Wait until its process is up and linked, or has ended."""
+        while self._wiring is None and self.state in INTAKE_STATES:
+            await self._changed.park()
+
+    async def wait_state(self, state: KernelState) -> None:
+        """Wait until it is in *state*.
+
+        Raises:
+          ActorUnavailable: it has ended and will never be.
+        """
+        while self.state is not state:
+            if self.state in (KernelState.TERMINATED, KernelState.FAILED):
+                raise self._gone()
+            await self._changed.park()
+
+    @enable_ki_protection
+    async def set_gate(self, is_open: bool, state: KernelState) -> None:
+        """Let messages through or not; return when its process does so."""
+        self._check_intake()
+        self.state = state
+        self._set_gate(is_open)
+        self._changed.unpark_all()
+        while self._gate_as_told is not is_open and self._is_gate_open is is_open:
+            self._check_intake()
+            await self._changed.park()
+
+    def _set_gate(self, is_open: bool) -> None:
+        if self._is_gate_open is not is_open:
+            self._is_gate_open = is_open
+            self._gate_as_told = None
+            if self._wiring is not None:
+                self._wiring.send(ToKernel.GATE, is_open)
+        self._pump()
+
+    @enable_ki_protection
+    async def terminate(self, *, drain: bool, seconds: float) -> None:
+        """End it: after what was accepted is handled, or at once; by force when the time is up."""
+        with trio.move_on_after(seconds):
+            await self._terminate_in_order(drain)
+        with trio.CancelScope(shield=True):
+            await self.portal.cancel_actor(self._limits.kill_after_seconds)
+            await self.wait_over()
+
+    async def _terminate_in_order(self, drain: bool) -> None:
+        if self.state in INTAKE_STATES:
+            self.state = KernelState.TERMINATING
+            self._mailbox.refuse(self._gone)
+            if drain:
+                self._set_gate(True)
+            else:
+                self._drop(self._mailbox.queue.clear(), "terminated")
+            self._changed.unpark_all()
+        while not self._is_drained and self.state is KernelState.TERMINATING:
+            await self._changed.park()
+        if self._wiring is not None:
+            self._wiring.send(ToKernel.TERMINATE, drain)
+        await self.wait_over()
+
+    async def wait_over(self) -> None:
+        """Wait until it has ended."""
+        while self.state not in (KernelState.TERMINATED, KernelState.FAILED):
+            await self._changed.park()
+
+    async def statistics(self) -> KernelStatistics:
+        """Return its counts; its process is asked for those that only it knows."""
+        if self._wiring is not None:
+            self._wiring.send(ToKernel.COUNT)
+            await self._counting.park()
+        return self._statistics.with_process(self._of_process, len(self._mailbox))

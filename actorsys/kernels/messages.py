@@ -1,0 +1,347 @@
+"""`@message`: typed, immutable values with an identity, a priority and a correlation."""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import functools
+import threading
+import uuid
+from collections.abc import Callable
+from typing import Any, ClassVar, NamedTuple, Protocol, TypeVar, dataclass_transform, overload
+
+from ..errors import EncodeError, RemoteProtocolError
+from ..limits import Limits
+from ..wire import TYPES, Codec
+from ..wire.typetable import tag_of
+from .schema import FIRST_VERSION, SCHEMA_ATTRIBUTE, TAG_KEY, Schema, Upgrade, schema_of
+
+T = TypeVar("T")
+R = TypeVar("R", bound="Message")
+
+MAX_PRIORITY = 255
+
+
+class Priority(enum.IntEnum):
+    """Named levels; every whole number from 0 to 255 is a priority, and higher comes first."""
+
+    LOW = 32
+    BELOW_NORMAL = 96
+    NORMAL = 128
+    ABOVE_NORMAL = 160
+    HIGH = 224
+
+
+class Message(Protocol):
+    """What `@message` adds to a class."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+    message_id: uuid.UUID
+    priority: int
+    correlation_id: uuid.UUID | None
+
+    def replace(self: R, **changes: Any) -> R:
+        """Return a copy with some fields changed; it keeps its ``message_id``."""
+
+    def reply(self, response_class: Callable[..., R], /, *args: Any, **fields: Any) -> R:
+        """Return a response to this message: correlated with it, and of its priority."""
+
+    def serialize(self) -> bytes:
+        """Return it as msgpack."""
+
+
+@dataclasses.dataclass(kw_only=True)
+class _Envelope:
+    """The fields that every message has; a class that declares one itself keeps its own."""
+
+    message_id: uuid.UUID = dataclasses.field(default_factory=uuid.uuid4)
+    priority: int = int(Priority.NORMAL)
+    correlation_id: uuid.UUID | None = None
+
+
+_ENVELOPE = {field.name: field for field in dataclasses.fields(_Envelope)}
+_ENVELOPE_TYPES: dict[str, Any] = {
+    "message_id": uuid.UUID,
+    "priority": int,
+    "correlation_id": uuid.UUID | None,
+}
+
+
+@overload
+def message(cls: type[T], /) -> type[T]: ...
+@overload
+def message(*, version: int = FIRST_VERSION) -> Callable[[type[T]], type[T]]: ...
+
+
+@dataclass_transform()
+def message(cls: type[Any] | None = None, /, *, version: int = FIRST_VERSION) -> Any:
+    """Make a class a message: above ``@dataclass``, or alone.
+
+    It gets three keyword-only fields, unless it declares them itself: ``message_id``, a new UUID;
+    ``priority``, 0 to 255, 128 by default; ``correlation_id``, None. Instances cannot be changed.
+    The class is registered, so its instances travel wherever a value does.
+
+    *version* counts the changes of its fields. Unknown fields are ignored and missing ones get
+    their defaults; what that does not solve, ``@cls.upgrade(from_version=...)`` does.
+
+    Raises:
+      TypeError: another class with the same module and name is a message already.
+      ValueError: *version* is no number above 0.
+    """
+    if cls is None:
+        return functools.partial(_make_message, version=version)
+    return _make_message(cls, version)
+
+
+def _make_message(cls: type[Any], version: int) -> type[Any]:
+    if not isinstance(cls, type):
+        raise TypeError(f"@message is for classes, not {cls!r}")
+    if type(version) is not int or version < FIRST_VERSION:
+        raise ValueError(f"a version is a whole number from {FIRST_VERSION}, not {version!r}")
+    if "__dataclass_fields__" not in vars(cls):
+        cls = dataclasses.dataclass(cls)
+    made = _with_envelope(cls)
+    _add_methods(made, cls)
+    schema = Schema(made, tag_of(made), version)
+    setattr(made, SCHEMA_ATTRIBUTE, schema)
+    TYPES.add_value(made, schema)
+    return made
+
+
+def _with_envelope(cls: type[Any]) -> type[Any]:
+    """Return a class like *cls* that has the fields of the envelope as well.
+
+    It is derived: making the same class a dataclass twice would keep its first ``__init__``.
+    """
+    declared = {field.name for field in dataclasses.fields(cls)}
+    added = [name for name in _ENVELOPE if name not in declared]
+    namespace: dict[str, Any] = {
+        "__module__": cls.__module__,
+        "__qualname__": cls.__qualname__,
+        "__doc__": cls.__doc__,
+        "__annotations__": {name: _ENVELOPE_TYPES[name] for name in added},
+    }
+    for name in added:
+        template = _ENVELOPE[name]
+        namespace[name] = dataclasses.field(
+            default=template.default, default_factory=template.default_factory, kw_only=True
+        )
+    made = type(cls.__name__, (cls,), namespace)
+    params = cls.__dataclass_params__
+    # The ``__repr__`` that dataclass makes is a wrapper; one of the user's own stays.
+    is_own_repr = not hasattr(cls.__repr__, "__wrapped__")
+    decorate = dataclasses.dataclass(
+        frozen=params.frozen, eq=params.eq, order=params.order, repr=not is_own_repr
+    )
+    return decorate(made)
+
+
+def _add_methods(made: type[Any], original: type[Any]) -> None:
+    """Give *made* the methods of a message, where *original* has no fields of these names."""
+    made.__init__ = _sealing(made.__init__)
+    own = {"__setattr__": _set_while_open, "__delattr__": _delete_while_open, "__hash__": _hash}
+    for name, special in own.items():
+        setattr(made, name, special)
+    taken = {field.name for field in dataclasses.fields(made)} | vars(original).keys()
+    methods = {
+        "replace": _replace,
+        "reply": _reply,
+        "serialize": _serialize,
+        "deserialize": classmethod(_deserialize),
+        "upgrade": classmethod(_upgrade),
+    }
+    for name, method in methods.items():
+        if name not in taken:
+            setattr(made, name, method)
+
+
+_OPEN = "_is_open"
+"""In the ``__dict__`` of an instance while its ``__init__`` runs."""
+
+
+def _sealing(init: Callable[..., None]) -> Callable[..., None]:
+    """Return *init*, after which the instance is checked and cannot be changed any more."""
+
+    @functools.wraps(init)
+    def sealing_init(self: Any, *args: Any, **kwargs: Any) -> None:
+        self.__dict__[_OPEN] = True
+        try:
+            init(self, *args, **kwargs)
+            object.__setattr__(self, "priority", checked_priority(self.priority))
+        finally:
+            del self.__dict__[_OPEN]
+
+    return sealing_init
+
+
+def _set_while_open(self: Any, name: str, value: Any) -> None:
+    if _OPEN not in self.__dict__:
+        raise _unchangeable(self, name)
+    object.__setattr__(self, name, value)
+
+
+def _delete_while_open(self: Any, name: str) -> None:
+    if _OPEN not in self.__dict__:
+        raise _unchangeable(self, name)
+    object.__delattr__(self, name)
+
+
+def _unchangeable(self: Any, name: str) -> dataclasses.FrozenInstanceError:
+    return dataclasses.FrozenInstanceError(
+        f"messages cannot be changed; use message.replace({name}=...) for a changed copy"
+    )
+
+
+def _hash(self: Any) -> int:
+    return hash(self.message_id)
+
+
+def checked_priority(priority: Any) -> int:
+    """Return *priority* as a plain number.
+
+    Raises:
+      ValueError: it is none from 0 to 255.
+    """
+    is_number = isinstance(priority, int) and not isinstance(priority, bool)
+    if not is_number or not 0 <= priority <= MAX_PRIORITY:
+        raise ValueError(f"a priority is a whole number from 0 to {MAX_PRIORITY}, not {priority!r}")
+    return int(priority)
+
+
+# --- the methods ----------------------------------------------------------------------------
+
+
+def _replace(self: Any, **changes: Any) -> Any:
+    """Return a copy with some fields changed; it keeps its ``message_id``."""
+    return dataclasses.replace(self, **changes)
+
+
+def _reply(self: Any, response_class: Callable[..., Any], /, *args: Any, **fields: Any) -> Any:
+    """Return a response to this message: correlated with it, and of its priority."""
+    fields.setdefault("priority", self.priority)
+    return response_class(*args, correlation_id=self.message_id, **fields)
+
+
+def _serialize(self: Any) -> bytes:
+    """Return it as msgpack: a map of its fields, and of the name of its class.
+
+    Raises:
+      EncodeError: a field cannot travel; class and field are named.
+    """
+    return encode_message(self)
+
+
+def _deserialize(cls: Any, data: bytes) -> Any:
+    """Return the message of this class that `serialize` has made *data* of.
+
+    Raises:
+      RemoteProtocolError: the bytes are none.
+    """
+    found = decode_message(data)
+    if not isinstance(found, cls):
+        raise RemoteProtocolError(f"these bytes are a {type(found).__qualname__}, no {cls!r}")
+    return found
+
+
+def _upgrade(cls: Any, *, from_version: int) -> Callable[[Upgrade], Upgrade]:
+    """Register a function that turns the fields of *from_version* into those of the next one.
+
+    It is given the fields by name, as they travel, and returns them.
+    """
+
+    def register(upgrade: Upgrade) -> Upgrade:
+        schema = schema_of(cls)
+        assert schema is not None
+        schema.add_upgrade(from_version, upgrade)
+        return upgrade
+
+    return register
+
+
+def is_message(value: object) -> bool:
+    """Tell whether *value* is an instance of a class that `@message` has made."""
+    return schema_of(type(value)) is not None
+
+
+class Envelope(NamedTuple):
+    """A message as it is passed on: whoever does so need not know its class."""
+
+    data: bytes
+    priority: int
+    message_id: uuid.UUID
+
+
+def enveloped(value: Any) -> Envelope:
+    """Return a message ready to be passed on; else as `encode_message`."""
+    return Envelope(encode_message(value), value.priority, value.message_id)
+
+
+def encode_message(value: Any) -> bytes:
+    """Return a message as bytes; they say which class it is of.
+
+    Raises:
+      TypeError: *value* is no message.
+      EncodeError: a field cannot travel; class and field are named.
+    """
+    schema = schema_of(type(value))
+    if schema is None:
+        raise TypeError(f"{type(value).__qualname__} is no message; put @message above the class")
+    fields = schema.write(value)
+    fields[TAG_KEY] = schema.tag
+    codec = _codec()
+    try:
+        return codec.pack_nested(fields)
+    except (EncodeError, TypeError, ValueError, OverflowError) as error:
+        raise _name_unpackable(codec, schema, fields, error) from None
+
+
+def decode_message(data: bytes) -> Any:
+    """Return the message that `encode_message` has made *data* of.
+
+    Raises:
+      RemoteProtocolError: the bytes are none, or of a class that this process does not know.
+    """
+    codec = _codec()
+    try:
+        fields = codec.unpack_nested(data)
+        tag = fields.pop(TAG_KEY)
+        schema = schema_of(TYPES.values.get(tag, object))
+        if schema is not None:
+            return schema.read(fields)
+    except Exception as error:
+        # Whatever the parser and the fields make of such bytes, they are not a message.
+        raise RemoteProtocolError(f"these bytes are no message: {error!r}") from error
+    raise RemoteProtocolError(
+        f"{str(tag)[:200]!r} is no message class in this process; import the module that defines it"
+    )
+
+
+def _name_unpackable(
+    codec: Codec, schema: Schema, fields: dict[str, Any], error: Exception
+) -> EncodeError:
+    """Return an error that names the field of *fields* which cannot be packed."""
+    for name, value in fields.items():
+        try:
+            codec.pack_nested(value)
+        except EncodeError as reason:
+            return schema.name_field(name, reason)
+        except (TypeError, ValueError, OverflowError) as reason:
+            return schema.name_field(name, EncodeError(str(reason)))
+    return EncodeError(str(error))
+
+
+class _Local(threading.local):
+    codec: Codec | None = None
+
+
+_local = _Local()
+
+
+def _codec() -> Codec:
+    """Return a codec for this thread, which leaves everything inside the bytes."""
+    if _local.codec is None:
+        _local.codec = Codec(Limits(segment_bytes=_NEVER_BYTES))
+    return _local.codec
+
+
+_NEVER_BYTES = 2**62

@@ -1,0 +1,107 @@
+"""What a kernel has done so far, counted."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+_BOUNDS_SECONDS = tuple(0.0001 * 2**n for n in range(20))
+"""Upper bounds of the buckets, from 0.1 ms, doubling, to 52 s."""
+
+
+@dataclass
+class Histogram:
+    """How often something took how long: counts in buckets that double in width.
+
+    ``bounds`` are their upper ends in seconds; ``counts`` has one more, for what took longer.
+    """
+
+    bounds: tuple[float, ...] = _BOUNDS_SECONDS
+    counts: list[int] = field(default_factory=lambda: [0] * (len(_BOUNDS_SECONDS) + 1))
+    total: float = 0.0
+
+    @property
+    def count(self) -> int:
+        """How many times were recorded."""
+        return sum(self.counts)
+
+    @property
+    def mean(self) -> float:
+        """The mean in seconds; 0 if nothing was recorded."""
+        return self.total / self.count if self.count else 0.0
+
+    def record(self, seconds: float) -> None:
+        """Take note of one time."""
+        # Where the bounds double, the bucket is the length of the number in bits.
+        ratio = int(seconds / _BOUNDS_SECONDS[0])
+        self.counts[min(ratio.bit_length(), len(_BOUNDS_SECONDS))] += 1
+        self.total += seconds
+
+    def percentile(self, share: float) -> float:
+        """Return the bound in seconds below which *share*, from 0 to 1, of the times lie."""
+        wanted = share * self.count
+        seen = 0
+        for bound, count in zip((*self.bounds, float("inf")), self.counts, strict=True):
+            seen += count
+            if count and seen >= wanted:
+                return bound
+        return 0.0
+
+    def add(self, counts: Iterable[int], total: float) -> None:
+        """Add what another histogram with the same buckets has counted."""
+        self.counts = [own + other for own, other in zip(self.counts, counts, strict=True)]
+        self.total += total
+
+
+@dataclass
+class Counted:
+    """What only the process of a kernel knows."""
+
+    processed: int = 0
+    errors: int = 0
+    latency_counts: tuple[int, ...] = ()
+    latency_total: float = 0.0
+
+
+@dataclass
+class KernelStatistics:
+    """Counts of one kernel since it was launched, restarts included.
+
+    Attributes:
+      received: messages that its mailbox has accepted.
+      processed: messages after which it came back for the next one, or ended.
+      dropped: messages that it never saw, by reason: ``"overflow"``, ``"terminated"``,
+        ``"crashed"``; and ``"late"``, replies to an `ask` that had given up.
+      errors: messages that could not be read, and exceptions that left its function.
+      queue_depth: messages that are accepted and not taken right now.
+      latency: from the moment a message was accepted until it was processed.
+      restarts: how often its process was started again.
+    """
+
+    received: int = 0
+    processed: int = 0
+    dropped: dict[str, int] = field(default_factory=dict)
+    errors: int = 0
+    queue_depth: int = 0
+    latency: Histogram = field(default_factory=Histogram)
+    restarts: int = 0
+
+    def add_process(self, counted: Counted) -> None:
+        """Add what one process of the kernel has counted."""
+        self.processed += counted.processed
+        self.errors += counted.errors
+        if counted.latency_counts:
+            self.latency.add(counted.latency_counts, counted.latency_total)
+
+    def with_process(self, counted: Counted, queue_depth: int) -> KernelStatistics:
+        """Return a copy that includes the present process."""
+        result = copy.deepcopy(self)
+        result.add_process(counted)
+        result.queue_depth = queue_depth
+        return result
+
+    def drop(self, reason: str, count: int = 1) -> None:
+        """Count messages that were dropped."""
+        if count:
+            self.dropped[reason] = self.dropped.get(reason, 0) + count

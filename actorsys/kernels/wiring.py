@@ -1,0 +1,97 @@
+"""What a runtime and the process of a kernel say to each other, over the stream of a context.
+
+Each item is a list with its kind in front. Messages travel as the bytes that `encode_message` has
+made when they were sent: what the sender does with its objects later does not matter, a message
+that cannot travel fails where it is sent, and neither mailbox has to understand it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+import trio
+
+from ..channel import Flow
+from ..errors import ActorsysError, RemoteProtocolError
+from ..wire import EncodedFrame
+
+
+class ToKernel:
+    """What the runtime tells the process of a kernel."""
+
+    MESSAGE = 0  # number, priority, bytes, seconds since accepted, whether a reply is waited for
+    GATE = 1  # whether messages may be taken from now on
+    TERMINATE = 2  # whether what has arrived shall be handled first
+    ROOM = 3  # how many more responses may be sent
+    ANSWER = 4  # number of a request, error text or None, bytes or None
+    COUNT = 5  # answer with COUNTED
+
+
+class ToRuntime:
+    """What the process of a kernel tells the runtime."""
+
+    TAKEN = 0  # number of a message that the kernel has in its hands now
+    WANTED = 1  # how many more messages may be sent
+    RESPONSE = 2  # bytes, priority, correlation id or None
+    GATED = 3  # the gate is as it was told
+    REQUEST = 4  # number, verb, name, [bytes, priority, message id], timeout or None
+    COUNTED = 5  # processed, errors, counts of the histogram, its total
+    UNREADABLE = 6  # number of a message that nobody here can read, and why
+
+
+class Wiring:
+    """One end of the stream between a runtime and a kernel. Sending never waits.
+
+    What the stream does not take at once is kept, in order, and sent by `run`. How much that can
+    be is bounded by the credits that both ends give each other for messages.
+    """
+
+    def __init__(self, flow: Flow, on_item: Callable[[list[Any]], None]) -> None:
+        self._flow = flow
+        self._kept: deque[EncodedFrame] = deque()
+        self._changed = trio.lowlevel.ParkingLot()
+        self._sent = trio.lowlevel.ParkingLot()
+        self._on_item = on_item
+        flow.divert(self._take)
+
+    def __repr__(self) -> str:
+        return f"<Wiring: {len(self._kept)} items kept, {self._flow!r}>"
+
+    def _take(self, item: Any) -> None:
+        """Pass on what has come; what makes no sense ends the link, and nothing else."""
+        try:
+            self._on_item(item)
+        except Exception as error:
+            raise RemoteProtocolError(f"a kernel's link: {error!r}") from error
+
+    def send(self, *item: Any) -> None:
+        """Send an item, now or as soon as the stream takes it."""
+        frame = self._flow.encode(list(item))
+        if len(frame) > 1:
+            frame = [b"".join(bytes(part) for part in frame)]
+        if self._kept or not self._flow.send_frame_nowait(frame):
+            self._kept.append(frame)
+            self._changed.unpark_all()
+
+    async def run(self) -> None:
+        """Send what had to be kept, until the stream is over or this is cancelled."""
+        # How the stream has ended is told to whoever waits for the end of the call.
+        with contextlib.suppress(ActorsysError):
+            while True:
+                while self._kept:
+                    await self._flow.send_frame(self._kept[0])
+                    self._kept.popleft()
+                self._sent.unpark_all()
+                await self._changed.park()
+
+    def flush(self) -> None:
+        """Give the kernel what was sent so far, in place of at the end of this tick."""
+        self._flow.flush()
+
+    async def wait_sent(self) -> None:
+        """Wait until nothing is kept."""
+        while self._kept:
+            await self._sent.park()
