@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parent.parent / "actorsys"
-FLOORS = ["wire", "transport", "channel", "actor", "spawn", "supervise"]
+FLOORS = ["wire", "transport", "channel", "actor", "spawn", "supervise", "kernels", "testing"]
 """Ground to roof; `errors` and `limits` lie under all of them."""
 
 FOUNDATION = {"errors", "limits"}

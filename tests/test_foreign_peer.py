@@ -18,6 +18,7 @@ import actorsys
 from actorsys import Limits
 from actorsys.actor import Actor, Expected, open_runtime, run_call
 from actorsys.channel import Channel, Exposure, Service
+from actorsys.spawn import LocalHost
 
 PARENT = ("root", "r-1")
 CHILD = ("foreign", "f-1")
@@ -99,7 +100,7 @@ async def talk(
     window: int = 262_144,
 ) -> Any:
     """Run *script* in a thread, as a child of an actor that offers this module."""
-    async with open_runtime(PARENT, None, limits, "tcp") as actor:
+    async with open_runtime(PARENT, None, limits, LocalHost(), "tcp") as actor:
         port = int((await actor.reception.address()).rpartition(":")[2])
 
         def connect_and_run() -> Any:

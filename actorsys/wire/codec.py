@@ -35,6 +35,7 @@ _SEGMENTS_KEY = b"\xa8segments"
 _MAX_SEGMENTS = 1024
 _SEGMENTS_END = 1 + len(_SEGMENTS_KEY)
 _TIMESTAMP_AS_DATETIME = 3
+_MAX_UNCHECKED_ELEMENTS = 2**18  # 2 MiB: each array may announce an element for each byte
 _NOT_CONTAINERS = bytes([*range(0x80), *range(0xA0, 0xDC), *range(0xE0, 0x100)])
 """Every byte that cannot open an array or a map: deleting them leaves an upper bound of the
 nesting."""
@@ -56,7 +57,7 @@ class Codec:
         self._packing_depth = 0
         self._unpacking_depth = 0
         self._outgoing: list[Buffer] = []
-        self._incoming: list[memoryview] = []
+        self._incoming: list[memoryview | None] = []
         self._fault: str | None = None
         self.frame_is_shared = False
         """Whether values of the frame decoded last lie in its memory."""
@@ -102,8 +103,7 @@ class Codec:
             raise RemoteProtocolError("extensions are nested too deeply")
         self._unpacking_depth += 1
         try:
-            if len(data) > self._limits.max_depth and self._is_suspicious(data):
-                _check_complete(data)
+            self._check_announced(data)
             return self._unpack(data)
         finally:
             self._unpacking_depth -= 1
@@ -127,9 +127,13 @@ class Codec:
         return bytes(self._segment(number))
 
     def _segment(self, number: int) -> memoryview:
-        if not (isinstance(number, int) and 0 <= number < len(self._incoming)):
+        if not (type(number) is int and 0 <= number < len(self._incoming)):
             raise ValueError(f"the frame has no segment {number!r}")
-        return self._incoming[number]
+        segment, self._incoming[number] = self._incoming[number], None
+        if segment is None:
+            # Each is one value: taken a thousand times, it would be a thousand copies.
+            raise ValueError(f"segment {number} is taken twice")
+        return segment
 
     def undecodable(self, reason: str) -> extensions.Undecodable:
         """Mark the frame being decoded as one that cannot be delivered."""
@@ -156,7 +160,7 @@ class Codec:
         except (TypeError, ValueError, OverflowError, BufferError, RecursionError) as error:
             raise EncodeError(str(error)) from error
         limit = self._limits.max_depth
-        if len(body) > limit and self._is_suspicious(body) and _is_deeper(message, limit):
+        if self._is_suspicious(body) and _is_deeper(message, limit):
             raise EncodeError(f"the value is nested deeper than {limit} (limits.max_depth)")
         if outgoing:
             return _with_segments(body, outgoing.copy(), max_bytes)
@@ -185,8 +189,20 @@ class Codec:
 
     def _is_suspicious(self, body: Buffer) -> bool:
         """Tell whether *body* has bytes enough to open more containers than may be nested."""
-        openers = bytes(body).translate(None, _NOT_CONTAINERS)
-        return len(openers) > self._limits.max_depth
+        return len(body) > self._limits.max_depth and _count_openers(body) > self._limits.max_depth
+
+    def _check_announced(self, body: Buffer) -> bool:
+        """Refuse a body that announces more than it holds; tell whether it may be too deep.
+
+        Raises:
+          ValueError: it announces more.
+        """
+        if len(body) <= self._limits.max_depth:
+            return False
+        openers = _count_openers(body)
+        if openers > self._limits.max_depth or openers * len(body) > _MAX_UNCHECKED_ELEMENTS:
+            _check_complete(body)
+        return openers > self._limits.max_depth
 
     # --- decoding ------------------------------------------------------------------------
 
@@ -199,12 +215,12 @@ class Codec:
         self._fault = None
         self.frame_is_shared = False
         limit = self._limits.max_depth
+        if self._incoming:
+            self._incoming = []  # of a frame that was refused
         try:
             is_segmented = frame.startswith(_SEGMENTS_KEY, 1)
             body = self._set_segments_aside(frame) if is_segmented else frame
-            is_suspicious = len(body) > limit and self._is_suspicious(body)
-            if is_suspicious:
-                _check_complete(body)
+            is_suspicious = self._check_announced(body)
             message = self._unpack(body)
             too_deep = is_suspicious and _is_deeper(message, limit)
         except RemoteProtocolError:
@@ -241,7 +257,7 @@ class Codec:
         count, position = _read_array_header(view, _SEGMENTS_END)
         if count > _MAX_SEGMENTS:
             raise RemoteProtocolError(f"a frame has at most {_MAX_SEGMENTS} segments")
-        incoming = []
+        incoming: list[memoryview | None] = []
         for _ in range(count):
             start, end = _read_bin_header(view, position)
             incoming.append(view[start:end])
@@ -311,6 +327,10 @@ def _read_bin_header(view: memoryview, position: int) -> tuple[int, int]:
     if end > len(view):
         raise RemoteProtocolError("a segment is longer than its frame")
     return start, end
+
+
+def _count_openers(body: Buffer) -> int:
+    return len(bytes(body).translate(None, _NOT_CONTAINERS))
 
 
 def _check_complete(body: Buffer) -> None:

@@ -35,6 +35,8 @@ NUMPY_ARRAY = 11
 NUMPY_SCALAR = 12
 SEGMENT = 13
 
+_MAX_DTYPE_CHARS = 32  # "<M8[1000000000ns]" has 17
+
 _COMPLEX = struct.Struct("<dd")
 
 
@@ -77,12 +79,24 @@ def install(codec: Codec, types: TypeTable) -> None:
 
 
 def _install_containers(codec: Codec) -> None:
-    pack, unpack = codec.pack_nested, codec.unpack_nested
+    pack = codec.pack_nested
+
+    def unpack(data: bytes) -> list[Any]:
+        # Not whatever can be iterated over: an array of no bytes may have any number of rows.
+        values: list[Any] = _checked(codec.unpack_nested(data), list)
+        return values
+
     codec.add_extension(TUPLE, tuple, lambda v: pack(list(v)), lambda d: tuple(unpack(d)))
     codec.add_extension(SET, set, lambda v: pack(list(v)), lambda d: set(unpack(d)))
     codec.add_extension(
         FROZENSET, frozenset, lambda v: pack(list(v)), lambda d: frozenset(unpack(d))
     )
+
+
+def _checked(value: Any, cls: type) -> Any:
+    if type(value) is not cls:
+        raise TypeError(f"{cls.__name__} expected, not {type(value).__name__}")
+    return value
 
 
 def _install_scalars(codec: Codec) -> None:
@@ -250,7 +264,13 @@ def _install_numpy(codec: Codec) -> None:
         import numpy
 
         dtype, shape, order, content = codec.unpack_nested(data)
-        raw = codec.take_segment(content) if type(content) is int else bytearray(content)
+        shape = _checked(shape, list)
+        # A NumPy number for the content would be taken for a size by bytearray.
+        raw = (
+            codec.take_segment(content)
+            if type(content) is int
+            else bytearray(_checked(content, bytes))
+        )
         if isinstance(raw, memoryview) and raw.readonly:
             raw = bytearray(raw)
         # An empty buffer is refused by frombuffer; an empty array reshapes to empty shapes only.
@@ -289,10 +309,23 @@ def _describe_dtype(dtype: Any) -> Any:
 def _dtype(description: Any) -> Any:
     from numpy.lib import format as npy
 
+    _check_description(description)
     dtype = npy.descr_to_dtype(description)
     if dtype.hasobject:
         raise ValueError("an array of Python objects cannot come from the wire")
     return dtype
+
+
+def _check_description(description: Any) -> None:
+    """Refuse texts that no dtype writes: NumPy reads lists of types, and shapes, out of them."""
+    if type(description) is str:
+        if len(description) > _MAX_DTYPE_CHARS:
+            raise ValueError("the text of a dtype is too long")
+    elif type(description) is list:
+        for field in description:
+            _check_description(field[1])
+    else:
+        raise TypeError("a dtype is a text or an array of fields")
 
 
 def numpy_code(value: Any) -> int | None:

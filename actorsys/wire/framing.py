@@ -13,6 +13,7 @@ from ..errors import LimitExceeded, RemoteProtocolError
 from .codec import HEADER_BYTES
 
 _MAX_SPARE_BYTES = 4 * 1024 * 1024
+_FIRST_LARGE_BYTES = 4 * 1024 * 1024  # so much is given for a promise; more when it has come
 _LENGTH = struct.Struct("<I")
 _FOREIGN_GREETINGS = {
     b"GET ": "an HTTP request",
@@ -41,6 +42,8 @@ class FrameReader:
         self._chunk: bytes = b""
         self._position = 0
         self._large: bytearray | None = None
+        self._large_length = 0
+        self._rest: memoryview | None = None
         self._spare: bytearray | None = None
         self._filled = 0
 
@@ -62,13 +65,18 @@ class FrameReader:
 
     def large_rest(self) -> memoryview | None:
         """Return the memory for the rest of a large frame, or None when there is none."""
-        if self._large is None or self._filled == len(self._large):
+        if self._large is None or self._filled == self._large_length:
             return None
-        return memoryview(self._large)[self._filled :]
+        self._grow()
+        self._rest = memoryview(self._large)[self._filled :]
+        return self._rest
 
     def fill(self, count: int) -> None:
-        """Say that *count* bytes were received into `large_rest`."""
+        """Say that *count* bytes were received into `large_rest`, which is void from now on."""
         self._filled += count
+        if self._rest is not None:
+            self._rest.release()
+            self._rest = None
 
     def recycle(self, frame: bytearray) -> None:
         """Take back a large frame that nobody looks at any more, for one of the same size.
@@ -92,7 +100,7 @@ class FrameReader:
           RemoteProtocolError: a frame is empty, or the peer speaks another protocol.
         """
         if self._large is not None:
-            if self._filled < len(self._large):
+            if self._filled < self._large_length:
                 return
             large, self._large, self._filled = self._large, None, 0
             yield large
@@ -120,18 +128,29 @@ class FrameReader:
         if spare is not None and len(spare) == length:
             self._large = spare
         else:
-            # calloc gives untouched pages: memory is taken as bytes arrive, not as announced.
-            self._large = bytearray(length)
+            # Python fills it with zeros: memory is given as bytes arrive, not as announced.
+            self._large = bytearray(min(length, max(_FIRST_LARGE_BYTES, len(first))))
+        self._large_length = length
         self._large[: len(first)] = first
         self._filled = len(first)
+
+    def _grow(self) -> None:
+        """Double the memory for the large frame when it is full."""
+        assert self._large is not None
+        size = len(self._large)
+        if self._filled == size < self._large_length:
+            self._large += bytes(min(size, self._large_length - size))
 
     def _fill_large(self, data: bytes) -> bytes:
         """Put *data* into the large frame; return what lies behind its end."""
         assert self._large is not None
-        taken = min(len(data), len(self._large) - self._filled)
-        self._large[self._filled : self._filled + taken] = data[:taken]
-        self._filled += taken
-        return data[taken:]
+        while data and self._filled < self._large_length:
+            self._grow()
+            taken = min(len(data), len(self._large) - self._filled)
+            self._large[self._filled : self._filled + taken] = data[:taken]
+            self._filled += taken
+            data = data[taken:]
+        return data
 
     def _bad_length(self, length: int, header: bytes) -> Exception:
         for greeting, name in _FOREIGN_GREETINGS.items():

@@ -255,7 +255,7 @@ def _unpack(frame: bytes) -> dict[Any, Any]:
 def _parse_hello(frame: bytes, fields: dict[Any, Any]) -> _Hello:
     if fields.get("hello") != PROTOCOL_NAME:
         raise HandshakeError("no handshake: the peer does not speak this protocol")
-    if fields.get("version") != PROTOCOL_VERSION:
+    if type(fields.get("version")) is not int or fields["version"] != PROTOCOL_VERSION:
         raise _version_mismatch(fields.get("version"))
     nonce, sizes = fields.get("nonce"), fields.get("limits")
     if type(nonce) is not bytes or len(nonce) != NONCE_BYTES:
