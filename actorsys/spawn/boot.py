@@ -76,4 +76,4 @@ def _serve(spec: ActorSpec, modules: list[types.ModuleType]) -> None:
 
     show_actor_of_records()
     with naming_records(spec.uid[0]):
-        trio.run(serve, spec, modules, LocalHost())
+        sys.exit(trio.run(serve, spec, modules, LocalHost()))

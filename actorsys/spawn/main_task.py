@@ -14,11 +14,15 @@ from ..limits import Limits
 from ..wire import Credentials
 from .spec import ActorSpec
 
+LINK_LOST = 74  # EX_IOERR of sysexits.h
 _HURRY_SECONDS = 0.1  # what SIGTERM leaves to clean up in, of the time before SIGKILL
 
 
-async def serve(spec: ActorSpec, modules: list[types.ModuleType], host: Host) -> None:
-    """Be the actor of *spec* on *host* until the parent asks it to stop or is gone."""
+async def serve(spec: ActorSpec, modules: list[types.ModuleType], host: Host) -> int:
+    """Be the actor of *spec* on *host* until the parent asks it to stop or is gone.
+
+    Returns the exit code.
+    """
     limits = Limits(**spec.limits)
     keys = {spec.parent_uid: spec.key}
     transport = await host.connect(spec.address)
@@ -26,17 +30,20 @@ async def serve(spec: ActorSpec, modules: list[types.ModuleType], host: Host) ->
     async with open_runtime(spec.uid, spec.parent_uid, limits, host, spec.transport) as actor:
         functions = {"stop": lambda channel, kwargs: _on_stop(actor, channel, kwargs)}
         service = Service(Exposure(modules), functools.partial(run_call, actor), functions)
-        await _serve_link(actor, Channel(transport, session, service, limits, rest))
+        return await _serve_link(actor, Channel(transport, session, service, limits, rest))
 
 
-async def _serve_link(actor: Actor, channel: Channel) -> None:
+async def _serve_link(actor: Actor, channel: Channel) -> int:
     async with trio.open_nursery() as tasks:
         tasks.start_soon(actor.run_channel, channel)
         tasks.start_soon(_stop_when_lost, actor, channel)
         tasks.start_soon(_stop_on_sigterm, actor)
         await actor.stopping.wait()
+        # If the parent lives, it shall know that this was no end of our own accord.
+        exit_code = 0 if channel.is_open else LINK_LOST
         await _end_calls(actor, channel)
         tasks.cancel_scope.cancel()
+    return exit_code
 
 
 async def _end_calls(actor: Actor, channel: Channel) -> None:

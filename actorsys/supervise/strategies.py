@@ -59,9 +59,11 @@ class Backoff:
         """Return the seconds before the *nth* restart in a window, *chance* being in [0, 1)."""
         if nth <= 1 or not self.first:
             return 0.0
-        # Past this exponent the power overflows; long before it `most` is what counts.
-        exponent = min(nth - 2, 64)
-        return min(self.most, self.first * self.factor**exponent) * (1 - self.jitter * chance)
+        try:
+            delay = min(self.most, self.first * float(self.factor) ** (nth - 2))
+        except OverflowError:
+            delay = self.most
+        return delay * (1 - self.jitter * chance)
 
 
 @dataclass(frozen=True)

@@ -47,6 +47,7 @@ class Supervisor:
         self._newcomers: set[Child] = set()
         self._changed = trio.lowlevel.ParkingLot()
         self._turn = trio.Lock()
+        self._has_given_up = False
         self._policy: RestartPolicy[Child] | None = None
         if isinstance(strategy, Restarting):
             self._policy = RestartPolicy(strategy, actor.host.chance.random)
@@ -97,11 +98,16 @@ class Supervisor:
     def _on_end(self, child: Child, life: Incarnation, was_told: bool) -> None:
         """Take note of a death, once for each incarnation."""
         was_told |= child.tell_monitors()
-        if self._policy is None or child.is_unwanted:
+        assert life.death is not None
+        if self._policy is None:
             self._let_go(child)
             if not was_told:
-                assert life.death is not None
                 self._on_failure(life.death)
+        elif child.is_unwanted:
+            # A moment before its end was asked for, this would have been but a restart.
+            self._let_go(child)
+            if not was_told:
+                logger.warning("%s; it was about to be stopped", life.death)
         elif not life.is_stopping:
             self._services.start_soon(self._answer, child, life, was_told)
 
@@ -135,8 +141,10 @@ class Supervisor:
         """Decide and act; return the next failure if bringing somebody back has failed."""
         assert self._policy is not None
         child = failure.child
-        if child.is_unwanted:
+        if child.is_unwanted or self._has_given_up:
             self._let_go(child)
+            if not (failure.is_normal or failure.was_told):
+                logger.warning("%s; its nursery is being stopped", failure.error)
             return None
         decision = self._policy.on_end(
             child, is_normal=failure.is_normal, cause=failure.error, now=trio.current_time()
@@ -146,6 +154,7 @@ class Supervisor:
             return await self._bring(decision)
         self._let_go(child)
         if isinstance(decision, GiveUp):
+            self._has_given_up = True
             self._on_failure(self._intensity_exceeded(decision.history))
         elif not (failure.is_normal or failure.was_told):
             logger.warning("%s; it is not started again", failure.error)

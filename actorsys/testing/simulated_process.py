@@ -95,12 +95,12 @@ class SimulatedProcess(Host):
         """Be the process, until it ends in one way or another."""
         assert self._spec is not None
         self._note("started")
-        with self._life:
-            try:
+        try:
+            with self._life:
                 await trio.sleep(self.chance.uniform(0, self._simulation.max_boot_seconds))
-                await serve(self._spec, offered_modules(self._spec), self)
-                self.end(0)
-            except Exception as error:
+                self.end(await serve(self._spec, offered_modules(self._spec), self))
+        except Exception as error:
+            if not self._finished.is_set():  # else it is dead, and nobody hears it
                 self.stderr_tail = "".join(traceback.format_exception(error))
                 self.end(1)
 
