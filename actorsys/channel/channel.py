@@ -257,6 +257,8 @@ class Channel:
     @enable_ki_protection
     async def _write(self) -> None:
         await self.outbox.run()
+        # What the peer had sent before it closed can still be read; its end cancels this.
+        await trio.sleep(self.limits.link_loss_seconds)
         assert self._tasks is not None
         self._lose(self.outbox.broken or ChannelClosed("this link was closed"))
         self._tasks.cancel_scope.cancel()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import uuid
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
@@ -91,8 +92,11 @@ class KernelHost:
             elif not self.is_active:
                 await self._changed.park()
             else:
-                before = trio.current_time()
                 self._want_more()
+                if seconds == math.inf:  # by far the most common, and a scope costs its time
+                    await self._changed.park()
+                    continue
+                before = trio.current_time()
                 with trio.move_on_after(seconds) as patience:
                     await self._changed.park()
                 if patience.cancelled_caught:
@@ -288,5 +292,6 @@ async def host_kernel(
             host.count_crash()
             current_actor().host.exit(_CRASHED)
             await trio.sleep_forever()
+        host.report_counts()
         await host.wiring.wait_sent()
         tasks.cancel_scope.cancel()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import uuid
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterable
@@ -13,7 +14,14 @@ from trio.lowlevel import enable_ki_protection
 
 from ..actor import Portal
 from ..actor.runtime import open_services
-from ..errors import ActorsysError, ActorUnavailable, MailboxFull, ReceiveTimeout
+from ..errors import (
+    ActorsysError,
+    ActorUnavailable,
+    ContextCancelled,
+    EncodeError,
+    MailboxFull,
+    ReceiveTimeout,
+)
 from ..limits import Limits
 from .at_hand import AtHand
 from .mailbox import BackpressureStrategy, Mailbox
@@ -24,6 +32,7 @@ from .statistics import Counted, KernelStatistics
 from .wiring import ToKernel, ToRuntime, Wiring
 
 _PREFETCHED = 16  # messages that a kernel has at hand, so that it need not wait for the next one
+_COUNT_SECONDS = 0.5  # for a process to tell its counts
 _MAX_LATE = 10_000  # replies that are owed to nobody any more; an older one would be a response
 
 OnRequest = Callable[[str, str, Envelope, "float | None"], Awaitable["bytes | None"]]
@@ -146,6 +155,9 @@ class Kernel:
             raise ValueError(f"somebody waits for the reply to message {key} already")
         ask = self._asks[key] = _Ask()
         try:
+            if seconds == math.inf:
+                await self.send(envelope, is_asked=True)
+                return await ask.wait()
             with trio.move_on_after(seconds):
                 await self.send(envelope, is_asked=True)
                 return await ask.wait()
@@ -230,12 +242,18 @@ class Kernel:
             assert self._tasks is not None
             self._tasks.start_soon(self._do_request, *rest)
         elif kind == ToRuntime.UNREADABLE:
-            number, _ = rest
-            self._drop([self._at_hand.find(number)], "unreadable")
+            number, reason = rest
+            self._on_unreadable(self._at_hand.find(number), reason)
             self._on_taken(number)
         elif kind == ToRuntime.COUNTED:
             self._of_process = Counted(*rest)
             self._counting.unpark_all()
+
+    def _on_unreadable(self, accepted: _Accepted, reason: str) -> None:
+        self._statistics.drop("unreadable")
+        ask = self._asks.get(accepted.envelope.message_id)
+        if ask is not None:
+            ask.end(EncodeError(f"kernel {self.name!r} cannot read the message: {reason}"))
 
     def _on_response(self, data: bytes, priority: int, correlation: bytes | None) -> None:
         key = uuid.UUID(bytes=correlation) if correlation is not None else None
@@ -276,20 +294,27 @@ class Kernel:
           ActorUnavailable: there is none, and there will be none: the kernel has ended.
         """
         await trio.lowlevel.checkpoint_if_cancelled()
-        with trio.move_on_after(seconds):
-            while not self._responses:
-                if self.state in (KernelState.TERMINATED, KernelState.FAILED):
-                    raise self._gone()
-                await self._has_response.park()
-            data = self._responses.pop()
-            self._give_room()
-            return data
-        raise ReceiveTimeout(f"kernel {self.name!r} sent nothing within {seconds:g} s")
+        if seconds == math.inf:  # a cancel scope costs its time
+            await self._wait_response()
+        elif not self._responses:
+            with trio.move_on_after(seconds) as patience:
+                await self._wait_response()
+            if patience.cancelled_caught:
+                raise ReceiveTimeout(f"kernel {self.name!r} sent nothing within {seconds:g} s")
+        data = self._responses.pop()
+        self._give_room()
+        return data
+
+    async def _wait_response(self) -> None:
+        while not self._responses:
+            if not self.is_alive:
+                raise self._gone()
+            await self._has_response.park()
 
     def _give_room(self) -> None:
-        """Let the process send as many responses more; in portions, unless all are received."""
+        """Let the process send as many responses more as were received; in portions."""
         self._freed += 1
-        is_due = not self._responses or self._freed * 2 >= self._options.output_queue_size
+        is_due = self._freed * 2 >= self._options.output_queue_size
         if is_due and self._wiring is not None:
             self._wiring.send(ToKernel.ROOM, self._freed)
             self._freed = 0
@@ -305,6 +330,8 @@ class Kernel:
                     self._end(KernelState.TERMINATED, None)
                 except ActorUnavailable as death:
                     await self._follow_restart(death)
+                except ContextCancelled:
+                    self._end(KernelState.TERMINATED, None)  # somebody has stopped its actor
                 except ActorsysError as error:
                     self._end(KernelState.FAILED, error)
         await self.portal.cancel_actor()
@@ -437,8 +464,12 @@ class Kernel:
             await self._changed.park()
 
     async def statistics(self) -> KernelStatistics:
-        """Return its counts; its process is asked for those that only it knows."""
+        """Return its counts; its process is asked for those that only it knows.
+
+        If it is too busy to answer, they are those that it has told last.
+        """
         if self._wiring is not None:
             self._wiring.send(ToKernel.COUNT)
-            await self._counting.park()
+            with trio.move_on_after(_COUNT_SECONDS):
+                await self._counting.park()
         return self._statistics.with_process(self._of_process, len(self._mailbox))

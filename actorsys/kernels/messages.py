@@ -324,6 +324,10 @@ def _name_unpackable(
         try:
             codec.pack_nested(value)
         except EncodeError as reason:
+            tag = value.get(TAG_KEY) if type(value) is dict else None
+            inner = schema_of(TYPES.values.get(tag, object)) if type(tag) is str else None
+            if inner is not None:
+                return _name_unpackable(codec, inner, value, reason)
             return schema.name_field(name, reason)
         except (TypeError, ValueError, OverflowError) as reason:
             return schema.name_field(name, EncodeError(str(reason)))

@@ -11,7 +11,7 @@ from typing import Any
 
 import trio
 
-from ..actor import current_actor
+from ..actor import Portal, current_actor
 from ..actor.runtime import open_services
 from ..errors import LimitExceeded
 from ..supervise import ActorNursery, OneForOne, open_nursery
@@ -133,6 +133,10 @@ class RingKernelRuntime:
                 end = functools.partial(self.terminate, name, drain=drain, timeout=timeout)
                 tasks.start_soon(end)
 
+    def portal(self, name: str) -> Portal:
+        """Return the portal to the actor that a kernel is."""
+        return self._kernel(name).portal
+
     def state(self, name: str) -> KernelState:
         """Return where a kernel is in its life."""
         return self._kernel(name).state
@@ -146,7 +150,11 @@ class RingKernelRuntime:
         await self._kernel(name).wait_state(state)
 
     async def statistics(self, name: str) -> KernelStatistics:
-        """Return what a kernel has done so far; its process is asked, so it must not be busy."""
+        """Return what a kernel has done so far.
+
+        Its process is asked; one that is too busy to answer within half a second has told last what
+        is returned then.
+        """
         return await self._kernel(name).statistics()
 
     # --- messages ------------------------------------------------------------------------

@@ -69,10 +69,10 @@ class KernelStatistics:
     """Counts of one kernel since it was launched, restarts included.
 
     Attributes:
-      received: messages that its mailbox has accepted.
+      received: messages that were sent to it and not refused.
       processed: messages after which it came back for the next one, or ended.
       dropped: messages that it never saw, by reason: ``"overflow"``, ``"terminated"``,
-        ``"crashed"``; and ``"late"``, replies to an `ask` that had given up.
+        ``"crashed"``, ``"unreadable"``; and ``"late"``, replies to an `ask` that had given up.
       errors: messages that could not be read, and exceptions that left its function.
       queue_depth: messages that are accepted and not taken right now.
       latency: from the moment a message was accepted until it was processed.

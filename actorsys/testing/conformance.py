@@ -14,22 +14,26 @@ Whatever is not so raises `AssertionError`.
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from typing import TypeVar
 
 import trio
 from trio.testing import assert_checkpoints, check_two_way_stream, wait_all_tasks_blocked
 
 from ..transport import Listener, Transport
 
+T = TypeVar("T")
 MakePair = Callable[[], Awaitable[tuple[Transport, Transport]]]
 """Makes a connection and returns both ends of it."""
 
 _BIG_BYTES = 16 * 2**20  # more than any transport takes without a reader
 _CHUNK_BYTES = 2**16
 _END_WITHIN_SECONDS = 1.0
+_PATIENCE_SECONDS = 10.0  # a check takes a fraction of a second
 
 
 @dataclass
@@ -107,9 +111,8 @@ async def check_transport(
     Raises:
       AssertionError: they are not; a note names the check.
     """
-    for name, check in TRANSPORT_CHECKS.items():
-        with _named(name):
-            await check(Subject(make_pair, make_clogged, in_pieces))
+    for check in TRANSPORT_CHECKS.values():
+        await check(Subject(make_pair, make_clogged, in_pieces))
 
 
 async def check_listener(open_place: OpenPlace) -> None:
@@ -118,30 +121,38 @@ async def check_listener(open_place: OpenPlace) -> None:
     Raises:
       AssertionError: it has not; a note names the check.
     """
-    for name, check in LISTENER_CHECKS.items():
+    for check in LISTENER_CHECKS.values():
         place = await open_place()
-        with _named(name):
+        try:
             await check(place)
-        await place.listener.aclose()
+        finally:
+            await place.listener.aclose()
 
 
 def _transport_check(check: TransportCheck) -> TransportCheck:
-    TRANSPORT_CHECKS[check.__name__] = check
+    TRANSPORT_CHECKS[check.__name__] = _bounded(check)
     return check
 
 
 def _listener_check(check: ListenerCheck) -> ListenerCheck:
-    LISTENER_CHECKS[check.__name__] = check
+    LISTENER_CHECKS[check.__name__] = _bounded(check)
     return check
 
 
-@contextmanager
-def _named(name: str) -> Iterator[None]:
-    try:
-        yield
-    except Exception as error:
-        error.add_note(f"in the check {name!r}")
-        raise
+def _bounded(check: Callable[[T], Awaitable[None]]) -> Callable[[T], Awaitable[None]]:
+    """Have *check* fail where it would hang, and say its name whenever it fails."""
+
+    @functools.wraps(check)
+    async def check_within_bounds(subject: T) -> None:
+        try:
+            with trio.move_on_after(_PATIENCE_SECONDS) as patience:
+                await check(subject)
+            assert not patience.cancelled_caught, f"it hangs for {_PATIENCE_SECONDS:g} s"
+        except Exception as error:
+            error.add_note(f"in the check {check.__name__!r}")
+            raise
+
+    return check_within_bounds
 
 
 @contextmanager
@@ -153,12 +164,13 @@ def _raises(*expected: type[BaseException]) -> Iterator[None]:
     raise AssertionError(f"not raised: {' or '.join(kind.__name__ for kind in expected)}")
 
 
-def _fill(transport: Transport) -> int:
-    """Send until the transport takes no more; return how much it took."""
+def _fill(transport: Transport) -> None:
+    """Send until the transport takes no more."""
+    chunk = bytes(_CHUNK_BYTES)
     total = 0
-    while sent := transport.send_nowait([bytes(_CHUNK_BYTES)]):
+    while sent := transport.send_nowait([chunk]):
         total += sent
-    return total
+        assert total < _BIG_BYTES, f"it has taken {total} bytes, and nobody reads them"
 
 
 async def _receive_for_ever(transport: Transport) -> None:

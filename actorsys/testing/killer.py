@@ -91,7 +91,7 @@ class Killer:
         return self._chance.choice(self._ways)
 
     async def strike(self, victim: Portal, way: Way | None = None) -> Strike:
-        """Strike the actor behind *victim*; return when the fault is in.
+        """Strike the actor behind *victim*; return when the fault is on its way, or there.
 
         SIGKILL and SIGSTOP come from outside. For the other ways the actor is called first, so
         one that is being restarted is waited for, and one that cannot answer blocks.

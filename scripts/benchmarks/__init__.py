@@ -4,7 +4,8 @@ Two processes, the sides, do the same jobs in turn, a fraction of a second each,
 else the machine is busy with hits both alike. A figure is the median of the rounds' ratios.
 
   floor      one side: two processes, one socket, no routing
-  system     the other side: the same jobs through `actorsys`; callees holds what its actors run
+  system     the other side: the same jobs through `actorsys`; callees holds what its actors run,
+             kernels a kernel and the jobs with messages
   peers      further sides: what else there is to call a function in another process with
   side       how a side is told what to do
   timing     how a job is timed

@@ -6,6 +6,8 @@ control, no cancellation. trio sets TCP_NODELAY by itself.
 
 from __future__ import annotations
 
+import heapq
+import itertools
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -17,13 +19,30 @@ import msgpack
 import trio
 
 from .side import serve_jobs
-from .timing import measure_duration, measure_rate
+from .timing import measure_duration, measure_microseconds, measure_rate
 
 BARE_PROGRAM = "import trio, msgpack"
 STREAM_ITEMS = 16384  # 20 to 500 ms of work: the one request for them does not count
 ITEMS_A_WRITE = 64
 HELD_PROCESSES = 4
+BATCH = 1_000  # of what takes a microsecond, so that the clock is not what is measured
 MIB = 1 << 20
+
+ORDER: dict[str, Any] = {
+    "item": "a dozen pencils",
+    "count": 7,
+    "price": 3.5,
+    "is_urgent": True,
+    "tags": ["paper", "office"],
+    "message_id": bytes(range(16)),
+    "priority": 128,
+    "correlation_id": None,
+    "@": "scripts.benchmarks.kernels:Order",
+}
+"""A message with five fields of its own, as it travels."""
+
+PRIORITIES = [number * 101 % 256 for number in range(10_000)]
+"""Those of the messages in a long queue: all levels, in no order."""
 
 pack = msgpack.Packer().pack
 
@@ -191,6 +210,30 @@ class Floor:
             return await measure_rate(stream, seconds, weight=STREAM_ITEMS)
 
 
+async def code_map(seconds: float) -> float:
+    """Return how long a map takes to be made bytes and back, in microseconds."""
+
+    async def code() -> None:
+        for _ in range(BATCH):
+            msgpack.unpackb(pack(ORDER))
+
+    return await measure_microseconds(code, seconds, weight=BATCH)
+
+
+async def pass_heap(seconds: float) -> float:
+    """Return how long a long heap takes to let an item in and the best out, in microseconds."""
+    numbers = itertools.count()
+    heap = [(-priority, next(numbers), priority) for priority in PRIORITIES]
+    heapq.heapify(heap)
+
+    async def push_and_pop() -> None:
+        for priority in PRIORITIES[:BATCH]:
+            heapq.heappush(heap, (-priority, next(numbers), priority))
+            heapq.heappop(heap)
+
+    return await measure_microseconds(push_and_pop, seconds, weight=BATCH)
+
+
 async def start_one(seconds: float) -> float:
     """Return how long a Python process takes that only imports trio and msgpack."""
     return await measure_duration(run_bare_program, seconds)
@@ -252,6 +295,8 @@ def main() -> None:
             "array": floor.echo_array,
             "stream, single": floor.stream_singles,
             "stream, joined": floor.stream_joined,
+            "code map": code_map,
+            "pass heap": pass_heap,
             "start": start_one,
             "start eight": start_eight,
             "hold": bare.hold,

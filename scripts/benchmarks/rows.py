@@ -52,6 +52,11 @@ def at_most(bound: float) -> Target:
     return Target(f"<= {bound}", lambda figures: (figures.ratio or 0) <= bound)
 
 
+def under(bound: float) -> Target:
+    """Return a target for the figure itself, whatever the floor does."""
+    return Target(f"< {bound}", lambda figures: figures.system < bound)
+
+
 NONE_AT_ALL = Target("none", lambda figures: figures.system == 0)
 
 
@@ -74,6 +79,10 @@ ROWS = [
     Row("ping-pong", "items/s", "calls", "ping-pong", at_least(0.65)),
     Row("bytes", "MiB/s", "bytes", "bytes", at_least(1.2)),
     Row("array", "MiB/s", "array", "array", at_least(1.2)),
+    Row("kernel", "trips/s", "calls", "send and receive", at_least(0.5)),
+    Row("kernel-ask", "trips/s", "calls", "ask", at_least(0.5)),
+    Row("message", "us", "code map", "code message", at_most(3)),
+    Row("mailbox", "us", "pass heap", "pass mailbox", under(2)),
     Row("start", "s", "start", "start", at_most(1.3)),
     Row("start-eight", "s", "start eight", "start eight"),
     Row("idle", "wake-ups", "hold", "hold tree", NONE_AT_ALL),
@@ -81,4 +90,7 @@ ROWS = [
 ]
 """``callers`` sets a hundred callers against the floor's one. The stream is compared twice: with a
 floor that joins 64 items into a write, as the package does by itself, and with one that does not.
+``kernel`` is a message sent and its response received, ``kernel-ask`` the same in one call.
+``message`` is made bytes and back; its floor is msgpack with the same map. ``mailbox`` holds 10,000
+messages and takes one in and one out, what the standard library's heap does in its floor.
 """

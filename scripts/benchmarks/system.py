@@ -9,7 +9,7 @@ import trio
 
 import actorsys
 
-from . import callees
+from . import callees, kernels
 from .floor import HELD_PROCESSES, MIB, STREAM_ITEMS
 from .side import serve_jobs
 from .timing import measure_duration, measure_joint_rate, measure_rate
@@ -149,6 +149,10 @@ async def main() -> None:
                 "ping-pong": system.ping_pong,
                 "bytes": system.echo_bytes,
                 "array": system.echo_array,
+                "send and receive": kernels.send_and_receive,
+                "ask": kernels.ask,
+                "code message": kernels.code_message,
+                "pass mailbox": kernels.pass_mailbox,
                 "start": system.start_one,
                 "start eight": system.start_eight,
                 "hold": system.hold_actors,

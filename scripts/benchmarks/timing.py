@@ -23,6 +23,11 @@ async def measure_rate(step: Step, seconds: float, *, weight: float = 1) -> floa
     return count * weight / (perf_counter() - begin)
 
 
+async def measure_microseconds(step: Step, seconds: float, *, weight: float = 1) -> float:
+    """Repeat *step* for *seconds*; return how long a *weight*-th of it takes, in microseconds."""
+    return 1e6 / await measure_rate(step, seconds, weight=weight)
+
+
 async def measure_joint_rate(step: Step, callers: int, seconds: float) -> float:
     """Let *callers* tasks repeat *step* for *seconds*; return the steps per second of all."""
     counts: list[int] = []
