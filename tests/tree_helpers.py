@@ -16,6 +16,7 @@ import psutil
 import trio
 
 import actorsys
+from actorsys.testing import CancelAtStep as CancelAtStep
 
 
 @asynccontextmanager
@@ -72,28 +73,6 @@ async def open_journal(folder: Path) -> AsyncIterator[Journal]:
         yield journal
     finally:
         await journal.aclose()
-
-
-class CancelAtStep(trio.abc.Instrument):
-    """Cancels `scope` after the n-th step of the scheduler, whichever task took it."""
-
-    def __init__(self, step: int) -> None:
-        self.scope = trio.CancelScope()
-        self._steps_left = step
-
-    def __enter__(self) -> CancelAtStep:
-        trio.lowlevel.add_instrument(self)
-        self.scope.__enter__()
-        return self
-
-    def __exit__(self, *exc: Any) -> bool | None:
-        trio.lowlevel.remove_instrument(self)
-        return self.scope.__exit__(*exc)
-
-    def after_task_step(self, task: trio.lowlevel.Task) -> None:
-        if not self._steps_left:
-            self.scope.cancel()
-        self._steps_left -= 1
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -79,7 +80,7 @@ async def monitor(portal: Portal) -> AsyncIterator[trio.MemoryReceiveChannel[Dow
             f"and this is {actor.name!r}"
         )
     if peer.gone is not None:
-        raise peer.gone
+        raise copy.copy(peer.gone)
     sender, receiver = peer.monitors.open()
     try:
         yield receiver

@@ -29,13 +29,14 @@ class Incarnation:
     """One life of a child: its process and its link, from the start to the reaping.
 
     Owned by a `Child`. ``ended`` is set when the process is reaped and every call has been told;
-    ``death`` is the reason then, and ``on_end`` is called.
+    ``death`` is the reason then, ``ended_at`` the moment, and ``on_end`` is called.
     """
 
     def __init__(self, actor: Actor, uid: Uid, services: trio.Nursery) -> None:
         self.uid = uid
         self.ended = trio.Event()
         self.death: ActorDied | None = None
+        self.ended_at = 0.0
         self.is_stopping = False
         self.on_end: OnEnd | None = None
         self._actor = actor
@@ -159,6 +160,10 @@ class Incarnation:
             self._killed_for = channel.reason
             process.send_signal(signal.SIGKILL)
         await process.ended.wait()
+        self.ended_at = trio.current_time()
+        # What it had said before it ended may still be on its way, and is told first.
+        with trio.move_on_after(self._limits.drain_seconds):
+            await channel.lost.wait()
         told_count = self._fail_calls(process, channel)
         self.ended.set()
         if self.on_end is not None:

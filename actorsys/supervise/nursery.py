@@ -218,7 +218,11 @@ class ActorNursery:
 
 
 def _refuse_restart_of_one_shot(fn: Callable[..., Any], kwargs: dict[str, Any]) -> None:
-    if "restart" in kwargs and "restart" not in inspect.signature(fn).parameters:
+    if "restart" not in kwargs or not callable(fn):
+        return
+    parameters = inspect.signature(fn).parameters
+    takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
+    if "restart" not in parameters and not takes_any:
         raise TypeError(
             f"run_in_actor({qualify(fn)[1]}, restart=...): a one-shot ends with its result and is "
             f"never restarted; use start_actor(..., restart=...) and call the function"

@@ -23,7 +23,9 @@ RESTARTS: tuple[Restart, ...] = get_args(Restart)
 def _check_number(name: str, value: object, at_least: float = -math.inf) -> None:
     if not isinstance(value, (int, float)) or isinstance(value, bool):
         raise TypeError(f"{name} is a number, not {value!r}")
-    if math.isnan(value) or value < at_least:
+    if math.isnan(value):
+        raise ValueError(f"{name} is a number, not {value!r}")
+    if value < at_least:
         raise ValueError(f"{name} must be at least {at_least}, it is {value!r}")
 
 

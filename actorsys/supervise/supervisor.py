@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import logging
+import math
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any, NamedTuple
@@ -48,6 +49,7 @@ class Supervisor:
         self._changed = trio.lowlevel.ParkingLot()
         self._turn = trio.Lock()
         self._has_given_up = False
+        self._answered_until = -math.inf
         self._policy: RestartPolicy[Child] | None = None
         if isinstance(strategy, Restarting):
             self._policy = RestartPolicy(strategy, actor.host.chance.random)
@@ -128,7 +130,9 @@ class Supervisor:
             if child.life is not life or child.gone is not None:
                 return  # it was brought back with the others meanwhile, or given up
             assert life.death is not None
-            failure: Failure | None = Failure(child, life.has_ended_normally, life.death, was_told)
+            failure: Failure | None = Failure(
+                child, life.has_ended_normally, life.death, was_told, life.ended_at
+            )
             while failure is not None:
                 failure = await self._settle_failure(failure)
 
@@ -146,8 +150,10 @@ class Supervisor:
             if not (failure.is_normal or failure.was_told):
                 logger.warning("%s; its nursery is being stopped", failure.error)
             return None
+        # A death that had to wait for its turn may have come before what was answered last.
+        self._answered_until = max(self._answered_until, failure.time)
         decision = self._policy.on_end(
-            child, is_normal=failure.is_normal, cause=failure.error, now=trio.current_time()
+            child, is_normal=failure.is_normal, cause=failure.error, now=self._answered_until
         )
         if isinstance(decision, Bring):
             logger.warning("%s; starting %s again", failure.error, _names(decision.start))
@@ -173,7 +179,7 @@ class Supervisor:
                 life = await child.start(self._services)
             except SpawnError as error:
                 if not child.is_unwanted:
-                    return Failure(child, False, error, False)
+                    return Failure(child, False, error, False, trio.current_time())
                 self._let_go(child)
             else:
                 life.on_end = functools.partial(self._on_end, child)
@@ -255,6 +261,7 @@ class Failure(NamedTuple):
     is_normal: bool
     error: Exception
     was_told: bool
+    time: float
 
 
 def _names(children: Sequence[Child]) -> str:

@@ -10,7 +10,7 @@
 
 Deaths that were injected and deaths that were reported can so be compared, one by one. The victims
 are started with ``modules=[..., "actorsys.testing.misbehaviour"]``; those that are only killed or
-frozen do without.
+frozen do without. It needs Linux, where a process is signalled without mistaking another for it.
 """
 
 from __future__ import annotations

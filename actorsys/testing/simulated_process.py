@@ -96,7 +96,8 @@ class SimulatedProcess(Host):
         assert self._spec is not None
         self._note("started")
         try:
-            with self._life:
+            # Nothing but its own end cancels a process.
+            with trio.CancelScope(shield=True), self._life:
                 await trio.sleep(self.chance.uniform(0, self._simulation.max_boot_seconds))
                 self.end(await serve(self._spec, offered_modules(self._spec), self))
         except Exception as error:
@@ -126,9 +127,13 @@ class SimulatedProcess(Host):
         self._note(f"ended: {self.describe_end()}")
         self._finished.set()
         self.cut_links()
+        self.kill_children()
+        self._life.cancel()
+
+    def kill_children(self) -> None:
+        """Kill what it has started, as the end of a parent does."""
         for child in self._children:
             child.kill()
-        self._life.cancel()
 
     def _note(self, what: str) -> None:
         self._simulation.note(self.label, what)

@@ -110,8 +110,11 @@ class Simulation:
         root = SimulatedProcess(self, name, None)
         async with open_services() as machine:
             machine.start_soon(_run_processes, machine, receiver)
-            async with open_root(name, self.limits, root, "memory"):
-                yield
+            try:
+                async with open_root(name, self.limits, root, "memory"):
+                    yield
+            finally:
+                root.kill_children()
 
     def kill(self, target: Portal | int) -> None:
         """End the process of *target*, a portal or a pid, as SIGKILL does."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import cancellation_functions as remote
@@ -199,75 +198,3 @@ async def test_a_cancelled_context_does_not_fail_for_its_far_side_being_busy_sen
                     await stream.receive()
                     raise KeyError("of the body")
         assert await portal.run(remote.calls_in_flight) == 0
-
-
-# --- at every checkpoint ------------------------------------------------------------------
-
-
-async def run_a_call(portal: actorsys.Portal) -> None:
-    assert await portal.run(remote.add, 2, 2) == 4
-
-
-async def run_a_large_call(portal: actorsys.Portal) -> None:
-    assert await portal.run(remote.add, b"a" * 3_000_000, b"b" * 3_000_000)
-
-
-async def run_a_stream(portal: actorsys.Portal) -> None:
-    async with portal.open_stream_from(remote.numbers) as stream:
-        for i in range(3):
-            assert await stream.receive() == i
-
-
-async def run_a_context(portal: actorsys.Portal) -> None:
-    async with portal.open_context(remote.echo_items) as (ctx, first):
-        assert first == "first"
-        async with ctx.open_stream() as stream:
-            for item in ("a", b"b" * 1_000_000):
-                await stream.send(item)
-                assert await stream.receive() == item
-        assert await ctx.result() == "done"
-
-
-async def run_a_cancelled_context(portal: actorsys.Portal) -> None:
-    async with portal.open_context(remote.echo_items) as (ctx, _):
-        async with ctx.open_stream() as stream:
-            await stream.send("a")
-            await ctx.cancel()
-
-
-OPERATIONS = [run_a_call, run_a_large_call, run_a_stream, run_a_context, run_a_cancelled_context]
-MAX_STEPS = 2000
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("operation", OPERATIONS)
-async def test_after_a_cancel_at_any_step_the_link_still_works(
-    operation: Callable[[actorsys.Portal], Awaitable[None]],
-) -> None:
-    async with open_worker(MODULE) as portal:
-        for step in range(MAX_STEPS):
-            with trio.fail_after(5), CancelAtStep(step) as canceller:
-                await operation(portal)
-            assert portal.is_alive
-            assert await portal.run(remote.add, 1, 1) == 2
-            assert await portal.run(remote.calls_in_flight) == 0
-            (link,) = actorsys.current_actor().statistics().links
-            assert link.calls_in_flight == 0
-            if not canceller.scope.cancelled_caught and not canceller.scope.cancel_called:
-                break
-        else:
-            pytest.fail(f"{operation.__name__} never completed")
-        assert step > 1
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("step", [0, 3, 8])
-async def test_a_start_that_is_cancelled_leaves_no_process(step: int) -> None:
-    async with actorsys.open_nursery() as nursery:
-        with CancelAtStep(step) as canceller:
-            await nursery.start_actor("cancelled", modules=[MODULE])
-        assert canceller.scope.cancelled_caught == (not nursery.children)
-        await nursery.cancel()
-        portal = await nursery.start_actor("next", modules=[MODULE])
-        assert await portal.run(remote.add, 1, 1) == 2
-        await portal.cancel_actor()

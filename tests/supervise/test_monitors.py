@@ -129,7 +129,10 @@ async def test_an_orderly_end_is_told_once(sim: Simulation, what: str, strategy:
                 if what != "error":
                     await (portal.cancel_actor() if what == "cancel_actor" else nursery.cancel())
                 raise KeyError("of the body")
-    assert [down.uid for down in downs] == [portal.uid]
+    ((uid, reason),) = downs
+    assert uid == portal.uid
+    assert isinstance(reason, actorsys.ActorDied)
+    assert reason.exit_code == 0
 
 
 @simulated
@@ -169,6 +172,8 @@ async def test_a_broken_link_is_told_as_one_death(sim: Simulation) -> None:
             await settle()
             (down,) = all_downs(events)
             assert down.uid == uid
+            assert isinstance(down.reason, actorsys.ActorDied)
+            assert down.reason.exit_code != 0
             assert portal.is_alive
             assert portal.uid != uid
         await nursery.cancel()

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import os
 import socket
 import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 import trio
 from test_tls import make_tls
-from trio.testing import assert_checkpoints, check_two_way_stream, wait_all_tasks_blocked
+from trio.testing import wait_all_tasks_blocked
 
+from actorsys.testing.conformance import LISTENER_CHECKS, TRANSPORT_CHECKS, Place, Subject
 from actorsys.transport import (
-    Listener,
     MemoryListener,
     TlsTransport,
     Transport,
@@ -25,23 +23,9 @@ from actorsys.transport import (
     listen_tls,
     memory_transport_pair,
 )
+from actorsys.transport.interface import checked_count
 
 KINDS = ["tcp", "unix", "memory", "tls"]
-BIG = 16 * 2**20
-"""More than any transport takes without a reader."""
-
-
-@dataclass
-class Place:
-    """A listener, and how to connect to it."""
-
-    listener: Listener
-    connect: Callable[[], Awaitable[Transport]]
-
-    async def pair(self) -> tuple[Transport, Transport]:
-        """Return both ends of a new connection."""
-        near = await self.connect()
-        return near, await self.listener.accept()
 
 
 class TlsPlace(Place):
@@ -75,282 +59,20 @@ async def place(request: Any) -> AsyncIterator[Place]:
     await found.listener.aclose()
 
 
-@pytest.fixture
-async def ends(place: Place) -> AsyncIterator[tuple[Transport, Transport]]:
-    near, far = await place.pair()
-    yield near, far
-    await trio.aclose_forcefully(near)
-    await trio.aclose_forcefully(far)
+@pytest.mark.parametrize("name", TRANSPORT_CHECKS)
+async def test_of_a_transport(place: Place, name: str) -> None:
+    await TRANSPORT_CHECKS[name](Subject(place.pair))
 
 
-def fill(transport: Transport) -> int:
-    """Send until the transport takes no more; return how much it took."""
-    total = 0
-    while sent := transport.send_nowait([bytes(65536)]):
-        total += sent
-    return total
-
-
-async def drain(transport: Transport, count: int) -> bytes:
-    data = bytearray()
-    while len(data) < count:
-        part = await transport.receive_some(count - len(data))
-        assert part
-        data += part
-    return bytes(data)
-
-
-# --- trio's own suite ------------------------------------------------------------------------
-
-
-async def test_it_is_a_two_way_stream(place: Place) -> None:
-    async def make_clogged() -> tuple[Transport, Transport]:
-        near, far = await place.pair()
-        fill(near)
-        fill(far)
-        return near, far
-
-    await check_two_way_stream(place.pair, make_clogged)
-
-
-# --- send_nowait -----------------------------------------------------------------------------
-
-
-async def test_parts_arrive_in_order(ends: tuple[Transport, Transport]) -> None:
-    near, far = ends
-    parts = [b"one ", bytearray(b"two "), memoryview(b"three"), b""]
-    assert near.send_nowait(parts) == 13
-    assert await drain(far, 13) == b"one two three"
-
-
-async def test_many_parts_may_take_several_calls(ends: tuple[Transport, Transport]) -> None:
-    near, far = ends
-    parts = [bytes([i % 256]) for i in range(2000)]
-    sent = near.send_nowait(parts)
-    assert 0 < sent <= 2000
-    assert await drain(far, sent) == b"".join(parts[:sent])
-
-
-async def test_what_does_not_fit_is_not_sent(ends: tuple[Transport, Transport]) -> None:
-    near, far = ends
-    data = os.urandom(2**16) * (BIG // 2**16)
-    sent = near.send_nowait([data])
-    assert 0 < sent < BIG
-    assert await drain(far, sent) == data[:sent]
-
-
-async def test_a_full_transport_takes_nothing(ends: tuple[Transport, Transport]) -> None:
-    near, far = ends
-    taken = fill(near)
-    assert near.send_nowait([b"x"]) == 0
-    assert near.send_nowait([b"x", b"y"]) == 0
-    await drain(far, taken)
-    await near.wait_send_all_might_not_block()
-    assert near.send_nowait([b"x"]) == 1
-
-
-async def test_a_waiting_receiver_is_woken_by_send_nowait(
-    ends: tuple[Transport, Transport],
-) -> None:
-    near, far = ends
-    got: list[bytes] = []
-
-    async def receive() -> None:
-        got.append(await far.receive_some())
-
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(receive)
-        await wait_all_tasks_blocked()
-        near.send_nowait([b"x"])
-    assert got == [b"x"]
-
-
-async def test_sending_to_a_closed_peer_is_broken(ends: tuple[Transport, Transport]) -> None:
-    near, far = ends
-    await far.aclose()
-    with pytest.raises(trio.BrokenResourceError):
-        # A kernel may take the first bytes before it has heard of the end.
-        while True:
-            near.send_nowait([bytes(1000)])
-            await trio.lowlevel.checkpoint()
-
-
-@pytest.mark.parametrize("parts", [[b"x"], [b"x", b"y"]])
-async def test_sending_after_closing_is_closed(
-    ends: tuple[Transport, Transport], parts: list[bytes]
-) -> None:
-    near, _ = ends
-    await near.aclose()
-    with pytest.raises(trio.ClosedResourceError):
-        near.send_nowait(parts)
-
-
-# --- receiving -------------------------------------------------------------------------------
-
-
-async def test_bytes_are_received_into_memory(ends: tuple[Transport, Transport]) -> None:
-    near, far = ends
-    await near.send_all(b"hello")
-    memory = bytearray(b"." * 10)
-    assert await far.receive_into(memoryview(memory)[2:]) == 5
-    assert memory == b"..hello..."
-
-
-async def test_no_more_is_received_than_there_is_room(ends: tuple[Transport, Transport]) -> None:
-    near, far = ends
-    await near.send_all(b"hello")
-    memory = bytearray(3)
-    with assert_checkpoints():
-        assert await far.receive_into(memoryview(memory)) == 3
-    assert bytes(memory) == b"hel"
-    assert await far.receive_some() == b"lo"
-
-
-async def test_the_end_of_the_stream_is_zero_bytes(ends: tuple[Transport, Transport]) -> None:
-    near, far = ends
-    await near.send_all(b"x")
-    await near.aclose()
-    memory = memoryview(bytearray(10))
-    assert await far.receive_into(memory) == 1
-    assert await far.receive_into(memory) == 0
-    assert await far.receive_some() == b""
-
-
-async def test_receiving_after_closing_is_closed(ends: tuple[Transport, Transport]) -> None:
-    near, _ = ends
-    await near.aclose()
-    with pytest.raises(trio.ClosedResourceError):
-        await near.receive_into(memoryview(bytearray(1)))
-
-
-async def test_closing_wakes_who_receives(ends: tuple[Transport, Transport]) -> None:
-    near, _ = ends
-
-    async def receive() -> None:
-        with pytest.raises(trio.ClosedResourceError):
-            await near.receive_into(memoryview(bytearray(1)))
-
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(receive)
-        await wait_all_tasks_blocked()
-        await near.aclose()
-
-
-async def test_a_cancelled_receive_loses_nothing(ends: tuple[Transport, Transport]) -> None:
-    near, far = ends
-    memory = memoryview(bytearray(5))
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(far.receive_into, memory)
-        await wait_all_tasks_blocked()
-        nursery.cancel_scope.cancel()
-    await near.send_all(b"hello")
-    assert await far.receive_into(memory) == 5
-    assert bytes(memory) == b"hello"
+@pytest.mark.parametrize("name", LISTENER_CHECKS)
+async def test_of_a_listener(place: Place, name: str) -> None:
+    await LISTENER_CHECKS[name](place)
 
 
 @pytest.mark.parametrize("count", [0, -1])
-async def test_receiving_less_than_a_byte_is_a_mistake(
-    ends: tuple[Transport, Transport], count: int
-) -> None:
+def test_a_count_that_is_none_says_what_is_one(count: int) -> None:
     with pytest.raises(ValueError, match="at least 1"):
-        await ends[0].receive_some(count)
-
-
-async def test_much_data_passes_both_ways_at_once(ends: tuple[Transport, Transport]) -> None:
-    data = os.urandom(2**20)
-    got: list[bytes] = []
-
-    async def receive(transport: Transport) -> None:
-        got.append(await drain(transport, len(data)))
-
-    async with trio.open_nursery() as nursery:
-        for transport in ends:
-            nursery.start_soon(transport.send_all, data)
-            nursery.start_soon(receive, transport)
-    assert got == [data, data]
-
-
-async def test_a_repr_says_whether_it_is_open(ends: tuple[Transport, Transport]) -> None:
-    near, _ = ends
-    before = repr(near)
-    await near.aclose()
-    assert "Transport" in before
-    assert repr(near) != before
-
-
-# --- listeners -------------------------------------------------------------------------------
-
-
-async def test_each_connection_is_its_own(place: Place) -> None:
-    first_near, first_far = await place.pair()
-    second_near, second_far = await place.pair()
-    await first_near.send_all(b"first")
-    await second_far.send_all(b"second")
-    assert await first_far.receive_some() == b"first"
-    assert await second_near.receive_some() == b"second"
-    for transport in (first_near, first_far, second_near, second_far):
-        await transport.aclose()
-
-
-async def test_accepting_waits_for_a_connection(place: Place) -> None:
-    accepted: list[Transport] = []
-
-    async def accept() -> None:
-        accepted.append(await place.listener.accept())
-
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(accept)
-        await wait_all_tasks_blocked()
-        assert not accepted
-        near = await place.connect()
-    for transport in (near, *accepted):
-        await transport.aclose()
-
-
-async def test_a_connection_outlives_its_listener(place: Place) -> None:
-    near, far = await place.pair()
-    await place.listener.aclose()
-    await near.send_all(b"still here")
-    assert await far.receive_some() == b"still here"
-    await near.aclose()
-    await far.aclose()
-
-
-async def test_accepting_at_a_closed_listener_is_closed(place: Place) -> None:
-    await place.listener.aclose()
-    await place.listener.aclose()
-    with pytest.raises(trio.ClosedResourceError):
-        await place.listener.accept()
-
-
-async def test_closing_a_listener_wakes_who_accepts(place: Place) -> None:
-    async def accept() -> None:
-        with pytest.raises(trio.ClosedResourceError):
-            await place.listener.accept()
-
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(accept)
-        await wait_all_tasks_blocked()
-        await place.listener.aclose()
-
-
-async def test_nobody_connects_to_a_closed_listener(place: Place) -> None:
-    await place.listener.aclose()
-    with pytest.raises((OSError, trio.ClosedResourceError, trio.BrokenResourceError)):
-        await place.connect()
-
-
-async def test_a_peer_that_was_never_accepted_learns_of_the_end(place: Place) -> None:
-    near = await place.connect()
-    await place.listener.aclose()
-    end: bytes | None = None
-    with trio.move_on_after(1):
-        try:
-            end = await near.receive_some()
-        except trio.BrokenResourceError:
-            end = b""
-    await near.aclose()
-    assert end == b""
+        checked_count(count)
 
 
 # --- addresses -------------------------------------------------------------------------------
