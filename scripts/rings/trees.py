@@ -115,14 +115,18 @@ def open_program(
 
 @contextmanager
 def open_session(
-    command: list[str], *, stderr: int = subprocess.PIPE, **environment: str
+    command: list[str],
+    *,
+    stdout: int = subprocess.PIPE,
+    stderr: int = subprocess.PIPE,
+    **environment: str,
 ) -> Iterator[subprocess.Popen[bytes]]:
     """Run *command* in a session of its own; all of it is killed when the block ends."""
     path = os.pathsep.join([*map(str, _ROOTS), *filter(None, [os.environ.get("PYTHONPATH")])])
     with subprocess.Popen(
         command,
         stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
+        stdout=stdout,
         stderr=stderr,
         env={**os.environ, "PYTHONPATH": path, **environment},
         start_new_session=True,

@@ -67,15 +67,15 @@ async def leave_alone(scenario: Callable[[Flood, str], Awaitable[None]], flood: 
 
 
 async def freeze_there(flood: Flood) -> None:
-    """Freeze the consuming partner for the time of the flood."""
+    """Freeze the partner that is to consume, and produce for the time of the flood."""
     assert flood.partner.pid is not None
-    async with trio.open_nursery() as tasks:
-        tasks.start_soon(read_there, flood, "fast")
-        await trio.sleep(flood.seconds / 10)
-        processes.freeze(flood.partner.pid)
-        await trio.sleep(flood.seconds)
-        os.kill(flood.partner.pid, signal.SIGCONT)
-        tasks.cancel_scope.cancel()
+    async with flood.partner.open_context(streams.consume, "fast") as (ctx, _):
+        async with ctx.open_stream() as stream:
+            processes.freeze(flood.partner.pid)
+            with trio.move_on_after(flood.seconds):
+                async for item in streams.produce(flood.item_bytes, flood.total_bytes):
+                    await stream.send(item)
+            os.kill(flood.partner.pid, signal.SIGCONT)
 
 
 async def freeze_here(flood: Flood) -> None:
