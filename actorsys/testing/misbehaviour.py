@@ -9,6 +9,7 @@ comes from outside.
 from __future__ import annotations
 
 import ctypes
+import faulthandler
 import os
 import resource
 import sys
@@ -59,6 +60,7 @@ async def _do(harm: Callable[[], object], actor: Actor) -> None:
 
 
 def _segfault() -> None:
+    faulthandler.disable()  # it is no news where this happened
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     if sys.platform == "linux":
         # The limit does not hold where the kernel hands core files to a program.
