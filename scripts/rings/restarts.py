@@ -18,7 +18,8 @@ from .figure import Figure
 from .programs import callees
 
 WORKERS = 8
-CALLERS_EACH = 2
+CALLERS_EACH = 4
+PAUSE_SECONDS = 0.02  # of a caller; without one, starting processes would get no core
 WAYS = (Way.KILL, Way.SEGFAULT, Way.EXIT)
 TOLD_WITHIN_SECONDS = 0.1
 SECONDS_EACH = 3.0  # far more than a restart takes
@@ -113,6 +114,7 @@ async def _strike_again_and_again(
 
 async def _call_for_ever(portal: actorsys.Portal, story: Story) -> None:
     while True:
+        await trio.sleep(PAUSE_SECONDS)
         try:
             assert await portal.run(callees.echo, 42) == 42
             story.results += 1

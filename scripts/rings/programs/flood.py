@@ -3,10 +3,10 @@
     python flood.py SCENARIO ITEM_BYTES TOTAL_BYTES SECONDS
 
 A slow consumer reads all of TOTAL_BYTES; any other is left alone with the producer for SECONDS.
-Meanwhile this process makes calls, on the same link unless that is frozen. There are several floods
-with quiet times between them, so that what else the machine does falls on both. What was seen is
-written to stdout, as JSON: by how many bytes each process has grown at most, and the p99 of the
-calls in the "quiet" times and in the "flooded" ones.
+Meanwhile this process makes calls, on the same link unless that is frozen. At the same time an
+actor calls a child of its own, which has nothing to do with the flood, so that what else the
+machine does falls on both. What was seen is written to stdout, as JSON: by how many bytes each
+process has grown at most, and the p99 of the calls "with" the flood and "without" it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ import json
 import os
 import signal
 import sys
-import time
 from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 
@@ -24,12 +23,9 @@ import trio
 import actorsys
 from scripts.rings import processes
 from scripts.rings.latencies import p99
-from scripts.rings.programs import callees, streams
+from scripts.rings.programs import callees, calls, streams
 
-FLOODS = 3
-QUIET_CALLS = 150
 WARM_UP_BYTES = 16 * 1024 * 1024
-BETWEEN_CALLS_SECONDS = 0.001
 
 
 class Flood(NamedTuple):
@@ -101,47 +97,34 @@ SCENARIOS: dict[str, Callable[[Flood], Awaitable[None]]] = {
 # --- what is measured -------------------------------------------------------------------------
 
 
-async def call(portal: actorsys.Portal, durations: list[float]) -> None:
-    """Make one call, and note how long it took."""
-    began = time.perf_counter()
-    await portal.run(callees.echo, 7)
-    durations.append(time.perf_counter() - began)
-    await trio.sleep(BETWEEN_CALLS_SECONDS)
-
-
-async def call_for_ever(portal: actorsys.Portal, durations: list[float]) -> None:
-    """Make calls until cancelled."""
-    while True:
-        await call(portal, durations)
-
-
 async def main(scenario: str, item_bytes: int, total_bytes: int, seconds: float) -> None:
     """Run one scenario, and tell."""
-    modules = [callees.__name__, streams.__name__]
-    quiet: list[float] = []
-    flooded: list[float] = []
+    modules = [callees.__name__, streams.__name__, calls.__name__]
+    durations: list[float] = []
     async with actorsys.open_nursery() as nursery:
-        partner = await nursery.start_actor("partner", modules=modules)
-        other = await nursery.start_actor("other", modules=modules)
+        partner, other, control = [
+            await nursery.start_actor(name, modules=modules)
+            for name in ("partner", "other", "control")
+        ]
         flood = Flood(partner, other, item_bytes, total_bytes, seconds)
-        called = other if scenario == "frozen there" else partner
         await read_here(flood._replace(total_bytes=WARM_UP_BYTES), "fast")
         await read_there(flood._replace(total_bytes=WARM_UP_BYTES), "fast")
         pids = [os.getpid(), partner.pid]
         before = [processes.resident_bytes(pid) for pid in pids]
         for pid in pids:
             processes.forget_most_resident(pid)
-        for _ in range(FLOODS):
-            for _ in range(QUIET_CALLS):
-                await call(called, quiet)
-            async with trio.open_nursery() as tasks:
-                tasks.start_soon(call_for_ever, called, flooded)
+        called = other if scenario == "frozen there" else partner
+        await calls.warm_up(called)
+        async with control.open_context(calls.compare) as (ctx, _):
+            async with ctx.open_stream(), trio.open_nursery() as tasks:
+                tasks.start_soon(calls.repeat, called, durations)
                 await SCENARIOS[scenario](flood)
                 tasks.cancel_scope.cancel()
+            compared = await ctx.result()
         most = [processes.most_resident_bytes(pid) for pid in pids]
         await nursery.cancel()
     growth = [after - size for after, size in zip(most, before, strict=True)]
-    print(json.dumps({"growth": growth, "quiet": p99(quiet), "flooded": p99(flooded)}))
+    print(json.dumps({"growth": growth, "with": p99(durations), "without": p99(compared)}))
 
 
 if __name__ == "__main__":
