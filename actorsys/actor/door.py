@@ -20,7 +20,8 @@ from ..wire import Credentials, Session
 
 logger = logging.getLogger("actorsys.door")
 
-_OUT_OF_RESOURCES = frozenset([errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS])
+_NOT_LISTENING = frozenset([errno.EBADF, errno.EINVAL, errno.ENOTSOCK, errno.EOPNOTSUPP])
+"""Every other error is of one connection, or of a host that is short of something for now."""
 _RETRY_SECONDS = 0.1  # trio's own listeners wait as long when descriptors run out
 
 Admit = Callable[[Transport, Session, bytes], bool]
@@ -39,7 +40,7 @@ class Door:
         self._limits = limits
         self._admit = admit
         self._waiting: dict[trio.CancelScope, None] = {}
-        self._is_exhausted = False
+        self._is_failing = False
 
     def __repr__(self) -> str:
         return f"<Door at {self.address}: {len(self._waiting)} waiting>"
@@ -52,17 +53,17 @@ class Door:
                 try:
                     transport = await self._listener.accept()
                 except OSError as error:
-                    if error.errno not in _OUT_OF_RESOURCES:
+                    if error.errno in _NOT_LISTENING:
                         raise
-                    await self._wait_for_resources(error)
+                    await self._wait_a_moment(error)
                 else:
-                    self._is_exhausted = False
+                    self._is_failing = False
                     self._make_room()
                     greetings.start_soon(self._greet, transport)
 
-    async def _wait_for_resources(self, error: OSError) -> None:
-        if not self._is_exhausted:
-            self._is_exhausted = True
+    async def _wait_a_moment(self, error: OSError) -> None:
+        if not self._is_failing:
+            self._is_failing = True
             logger.warning("cannot accept a connection, and will try again: %s", error)
         await trio.sleep(_RETRY_SECONDS)
 

@@ -111,6 +111,8 @@ async def open_endpoint(
     actor = current_actor()
     _check_keys(allow)
     _check_reach(address, insecure)
+    if isinstance(modules, (str, types.ModuleType)):
+        raise TypeError(f"modules is a list of modules or their names, not {modules!r}")
     exposure = Exposure([_loaded(module) for module in modules])
     async with open_services() as links:
         endpoint = Endpoint(actor, exposure, allow, links)
@@ -140,13 +142,16 @@ def check_key(key: object) -> bytes:
 
 def _check_keys(allow: Mapping[str, bytes]) -> None:
     if not isinstance(allow, Mapping) or not allow:
-        raise ValueError("allow maps the names of those who may connect to their keys; it is empty")
+        raise ValueError(
+            f"allow maps the names of those who may connect to their keys; it is {allow!r}"
+        )
     for key in allow.values():
         check_key(key)
 
 
 def _check_reach(address: str, insecure: bool) -> None:
-    if address.startswith("tls:") or is_local(address):
+    has_port = address.rpartition(":")[2].isdecimal()
+    if not has_port or address.startswith("tls:") or is_local(address):
         return
     if not insecure:
         raise ValueError(

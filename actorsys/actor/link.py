@@ -17,7 +17,7 @@ from .current import current_actor
 from .endpoint import check_key
 from .monitor import Down, Monitors
 from .portal import PeerState, Portal
-from .runtime import Actor, open_services
+from .runtime import Actor, check_name, open_services
 from .serve import run_call
 
 
@@ -109,7 +109,8 @@ async def open_link(
     actor = current_actor()
     check_key(key)
     limits = actor.limits
-    own_uid = (name or actor.name, actor.uid[1])
+    own_uid = (actor.name if name is None else name, actor.uid[1])
+    check_name(own_uid[0], limits)
     transport = await connect(address, tls)
     session, rest = await connect_channel(transport, Credentials(own_uid, lambda _: key), limits)
     service = Service(Exposure(), functools.partial(run_call, actor), {})

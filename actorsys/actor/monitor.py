@@ -80,7 +80,9 @@ async def monitor(portal: Portal) -> AsyncIterator[trio.MemoryReceiveChannel[Dow
             f"and this is {actor.name!r}"
         )
     if peer.gone is not None:
-        raise copy.copy(peer.gone)
+        gone = copy.copy(peer.gone)
+        gone.may_have_run = False
+        raise gone
     sender, receiver = peer.monitors.open()
     try:
         yield receiver

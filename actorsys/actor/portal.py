@@ -193,7 +193,12 @@ class Portal:
 
         *grace* is how many seconds it has to end by itself, 3 by default. If cancelled, it is
         stopped all the same before this returns.
+
+        Raises:
+          ValueError: *grace* is no number of seconds.
         """
+        if grace is not None and not (isinstance(grace, (int, float)) and grace >= 0):
+            raise ValueError(f"grace is a number of seconds from 0, not {grace!r}")
         await self.peer.stop(grace)
 
     @enable_ki_protection

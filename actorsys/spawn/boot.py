@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import faulthandler
 import gc
+import os
 import signal
 import sys
 import traceback
@@ -26,11 +27,16 @@ def main(fd: int, parent_pid: int) -> None:
     if lifeline_spec is None:
         sys.exit(_BOOT_FAILED)
     lifeline.arm(fd, parent_pid)
+    os.register_at_fork(after_in_child=_on_fork)
     faulthandler.enable()
     modules = _prepare(lifeline_spec)
     gc.freeze()
     gc.enable()
     _serve(lifeline_spec, modules)
+
+
+_early_terminations: list[int] = []
+"""SIGTERMs that came before the actor was there to end in good order."""
 
 
 def _ignore_interrupts() -> None:
@@ -40,6 +46,24 @@ def _ignore_interrupts() -> None:
     """
     signal.signal(signal.SIGINT, lambda *_: None)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
+    signal.signal(signal.SIGTERM, lambda number, _: _early_terminations.append(number))
+
+
+def _on_fork() -> None:
+    """Tie a copy of this process to it: it dies with the actor, and never acts as the actor.
+
+    A copy that comes back into the event loop would read what is sent to the actor, and disturb
+    what the kernel tells it: they share one epoll.
+    """
+    lifeline.tie_to_parent()
+
+    def refuse(*_: object) -> None:
+        os.write(2, b"a forked copy of an actor came back into its event loop, and was ended\n")
+        os._exit(_BOOT_FAILED)
+
+    from ..channel.tick import TickFlusher
+
+    setattr(TickFlusher, "before_io_wait", refuse)  # noqa: B010 - not a method of its own
 
 
 def _prepare(spec: ActorSpec) -> list[types.ModuleType]:
@@ -58,7 +82,9 @@ def _without_own_frames(error: BaseException) -> BaseException:
     tb = error.__traceback__
     while tb is not None and _is_own(tb.tb_frame.f_code.co_filename):
         tb = tb.tb_next
-    return error.with_traceback(tb) if tb is not None else error
+    if tb is None and not isinstance(error, ImportError):
+        return error
+    return error.with_traceback(tb)
 
 
 def _is_own(filename: str) -> bool:
@@ -76,4 +102,4 @@ def _serve(spec: ActorSpec, modules: list[types.ModuleType]) -> None:
 
     show_actor_of_records()
     with naming_records(spec.uid[0]):
-        sys.exit(trio.run(serve, spec, modules, LocalHost()))
+        sys.exit(trio.run(serve, spec, modules, LocalHost(_early_terminations)))

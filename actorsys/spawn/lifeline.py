@@ -27,6 +27,12 @@ def arm(fd: int, parent_pid: int) -> None:
     threading.Thread(target=_watch, args=(fd,), name="actorsys lifeline", daemon=True).start()
 
 
+def tie_to_parent() -> None:
+    """Die with the parent of this process, which has just been forked; where the kernel can."""
+    if sys.platform == "linux":
+        _set_parent_death_signal()
+
+
 def _set_parent_death_signal() -> None:
     import ctypes
 

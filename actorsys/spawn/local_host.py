@@ -21,9 +21,15 @@ T = TypeVar("T")
 
 
 class LocalHost(Host):
-    """Real processes, sockets and threads."""
+    """Real processes, sockets and threads.
+
+    *early_terminations* collects the SIGTERMs that came before anybody waited for them.
+    """
 
     chance = random.SystemRandom()
+
+    def __init__(self, early_terminations: list[int] | None = None) -> None:
+        self._early_terminations = early_terminations if early_terminations is not None else []
 
     async def listen(self, scheme: str, backlog: int) -> Listener:
         return await listen(scheme, backlog)
@@ -41,6 +47,9 @@ class LocalHost(Host):
 
     async def wait_sigterm(self) -> None:
         with trio.open_signal_receiver(signal.SIGTERM) as signals:
+            if self._early_terminations:
+                self._early_terminations.clear()
+                return
             await anext(signals)
 
     async def run_blocking(self, fn: Callable[[], T], threads: trio.CapacityLimiter) -> T:

@@ -38,6 +38,8 @@ class Process:
         self.ended = trio.Event()
         self._limits = limits
         self._popen = popen
+        self._status: int | None = None
+        self._pidfd = _open_pidfd(popen.pid)
         self._lifeline = trio.lowlevel.FdStream(lifeline_fd)
         self._stderr = StderrRelay(os.dup(popen.stderr.fileno()), limits.stderr_tail_bytes)
         popen.stderr.close()
@@ -77,15 +79,13 @@ class Process:
 
     @property
     def exit_code(self) -> int | None:
-        """Its exit code, None while it lives or when a signal ended it."""
-        code = self._popen.returncode
-        return None if code is None or code < 0 else code
+        """Its exit code, None while it lives, when a signal ended it, or when nobody knows."""
+        return None if self._status is None or self._status < 0 else self._status
 
     @property
     def signal(self) -> int | None:
         """The number of the signal that ended it, or None."""
-        code = self._popen.returncode
-        return None if code is None or code >= 0 else -code
+        return None if self._status is None or self._status >= 0 else -self._status
 
     @property
     def stderr_tail(self) -> str:
@@ -94,6 +94,8 @@ class Process:
 
     def describe_end(self) -> str:
         """Say in words how it ended."""
+        if self._status is None:
+            return "nobody knows how, since something else in this process took its exit status"
         if self.signal is None:
             return f"exit code {self.exit_code}"
         with contextlib.suppress(ValueError):
@@ -111,33 +113,56 @@ class Process:
 
     def send_signal(self, number: int) -> None:
         """Send a signal, unless it is already reaped."""
-        self._popen.send_signal(number)
+        if self.ended.is_set() or self._popen.returncode is not None:
+            return
+        with contextlib.suppress(ProcessLookupError):  # it has ended, and is not reaped yet
+            if self._pidfd is not None:
+                signal.pidfd_send_signal(self._pidfd, number)
+            else:
+                os.kill(self.pid, number)
+
+    async def _wait_exit(self) -> None:
+        """Wait until it has ended; does not reap it."""
+        if self._pidfd is not None:
+            await trio.lowlevel.wait_readable(self._pidfd)
+            return
+        flags = os.WEXITED | os.WNOWAIT
+        with contextlib.suppress(ChildProcessError):
+            await trio.to_thread.run_sync(
+                os.waitid, os.P_PID, self.pid, flags, abandon_on_cancel=True
+            )
+
+    def _reap(self) -> None:
+        """Reap it, unless somebody has: with SIGCHLD ignored the kernel does, or `os.wait`."""
+        try:
+            self._status = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+        except ChildProcessError:
+            self._status = None
+        self._popen.returncode = self._status or 0  # so that Popen does not look for it again
+        if self._pidfd is not None:
+            trio.lowlevel.notify_closing(self._pidfd)
+            os.close(self._pidfd)
 
     @enable_ki_protection
     async def watch(self) -> None:
         """Wait for its end, reap it and read the rest of its stderr."""
         async with trio.open_nursery() as tasks:
             tasks.start_soon(self._stderr.run)
-            await _wait_exit(self.pid)
-            self._popen.wait()
+            await self._wait_exit()
+            self._reap()
             # A process that it started may hold the pipe open for as long as it likes.
             tasks.cancel_scope.deadline = trio.current_time() + self._limits.drain_seconds
         await self._lifeline.aclose()
         self.ended.set()
 
 
-async def _wait_exit(pid: int) -> None:
-    """Wait until the child *pid* has ended; does not reap it."""
+def _open_pidfd(pid: int) -> int | None:
+    """Return a descriptor for the process *pid*; None where there are none, or it is gone."""
     if not hasattr(os, "pidfd_open"):
-        flags = os.WEXITED | os.WNOWAIT
-        await trio.to_thread.run_sync(os.waitid, os.P_PID, pid, flags, abandon_on_cancel=True)
-        return
-    pidfd = os.pidfd_open(pid)
-    try:
-        await trio.lowlevel.wait_readable(pidfd)
-    finally:
-        trio.lowlevel.notify_closing(pidfd)
-        os.close(pidfd)
+        return None
+    with contextlib.suppress(ProcessLookupError):
+        return os.pidfd_open(pid)
+    return None
 
 
 def _command(spec: ActorSpec, fd: int) -> list[str]:

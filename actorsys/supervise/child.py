@@ -39,7 +39,7 @@ class Child:
     """What stands behind the portal to a child. Owned by the supervisor that started it.
 
     ``life`` is its incarnation, living or the last one. ``gone`` is why there will be no further
-    one, None while there may be. ``is_unwanted`` is set once somebody has asked for its end: it is
+    one, None while there may be. ``is_forgone`` is set once somebody has asked for its end: it is
     not started again then.
     """
 
@@ -50,8 +50,9 @@ class Child:
         self.portal = Portal(self)
         self.one_shot: OneShot | None = None
         self.gone: ActorDied | None = None
-        self.is_unwanted = False
+        self.is_forgone = False
         self._supervisor = supervisor
+        self._callers = 0
         self._life: Incarnation | None = None
         self._starting: trio.CancelScope | None = None
         self._changed = trio.lowlevel.ParkingLot()
@@ -80,9 +81,10 @@ class Child:
     @property
     def state(self) -> PeerState:
         """Whether calls can reach it now, later, or never."""
-        if self.gone is not None:
-            return "gone"
-        return "alive" if self.open_channel is not None else "restarting"
+        if self.open_channel is not None:
+            return "alive"
+        is_final = self.gone is not None or self.recipe.restart == "temporary"
+        return "gone" if is_final else "restarting"
 
     @property
     def open_channel(self) -> Channel | None:
@@ -103,7 +105,11 @@ class Child:
                 return channel
             if self.gone is not None:
                 raise self.life.make_death(False)
-            await self._changed.park()
+            self._callers += 1
+            try:
+                await self._changed.park()
+            finally:
+                self._callers -= 1
 
     async def result(self) -> Any:
         """Return the result of a one-shot.
@@ -125,6 +131,11 @@ class Child:
     # --- what its supervisor asks --------------------------------------------------------
 
     @property
+    def is_awaited(self) -> bool:
+        """Whether a caller waits for an open link, and will be told why there is none."""
+        return self._callers > 0
+
+    @property
     def is_down(self) -> bool:
         """Whether its incarnation has ended and the next one is not being started."""
         return self.life.death is not None and self._starting is None and self.gone is None
@@ -140,14 +151,14 @@ class Child:
         uid = new_uid(self.recipe.name, owner.limits, owner.host.chance)
         life = Incarnation(owner, uid, services)
         with trio.CancelScope() as scope:
-            if self.is_unwanted:
+            if self.is_forgone:
                 scope.cancel()
             self._starting = scope
             try:
                 await life.start(self.recipe.make_spec, self.recipe.env)
             finally:
                 self._starting = None
-        if self.is_unwanted:
+        if self.is_forgone:
             if not scope.cancelled_caught:  # it was ready in the very moment it was cancelled
                 await life.discard()
             raise SpawnError(f"actor {self.recipe.name!r} was not started: it is being stopped")
@@ -162,7 +173,7 @@ class Child:
 
     def forgo(self) -> None:
         """Let there be no further incarnation; one that is being started is taken back."""
-        self.is_unwanted = True
+        self.is_forgone = True
         if self._starting is not None:
             self._starting.cancel()
 

@@ -45,6 +45,7 @@ class Incarnation:
         self._channel: Channel | None = None
         self._killed_for: Exception | None = None
         self._is_unwanted = False
+        self._is_given_up = False
         self._was_signalled = False
 
     def __repr__(self) -> str:
@@ -60,7 +61,8 @@ class Incarnation:
     def open_channel(self) -> Channel | None:
         """Its link while that is open, or None."""
         channel = self._channel
-        return channel if channel is not None and channel.is_open else None
+        is_usable = channel is not None and channel.is_open and not self._is_given_up
+        return channel if is_usable else None
 
     @property
     def has_ended_normally(self) -> bool:
@@ -75,6 +77,21 @@ class Incarnation:
         return self._is_unwanted or (self.is_stopping and in_order)
 
     # --- its end -------------------------------------------------------------------------
+
+    async def stop_for_restart(self, grace: float, why: str) -> None:
+        """Stop it, to be started again; its callers are told at once, and later ones wait."""
+        self._is_given_up = True
+        if self._channel is not None and self.death is None:
+            self._channel.fail_calls(functools.partial(self._make_notice, why))
+        await self.stop(grace)
+
+    def _make_notice(self, why: str, may_have_run: bool) -> ActorDied:
+        return ActorDied(
+            f"actor {self.uid[0]!r} (pid {self.pid}) is stopped, to be started again: {why}",
+            uid=self.uid,
+            pid=self.pid or 0,
+            may_have_run=may_have_run,
+        )
 
     @enable_ki_protection
     async def stop(self, grace: float | None, *, is_unwanted: bool = False) -> None:

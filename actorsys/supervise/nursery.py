@@ -121,8 +121,10 @@ class ActorNursery:
         channel = await child.channel()
         try:
             call = await channel.start_call("asyncfunc", (ns, func), args, kwargs)
-        except BaseException:
+        except BaseException as error:
             await child.stop(0)
+            if isinstance(error, Exception):
+                child.one_shot.set(outcome.Error(error))
             raise
         self._one_shots += 1
         self._services.start_soon(self._finish_one_shot, child, child.one_shot, call)

@@ -51,6 +51,8 @@ class Backoff:
 
     def __post_init__(self) -> None:
         _check_number("first", self.first, at_least=0)
+        if self.first == math.inf:
+            raise ValueError("first is a finite number of seconds: a restart has to come some time")
         _check_number("factor", self.factor, at_least=1)
         _check_number("most", self.most, at_least=self.first)
         _check_number("jitter", self.jitter, at_least=0)

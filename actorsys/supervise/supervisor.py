@@ -102,10 +102,11 @@ class Supervisor:
         was_told |= child.tell_monitors()
         assert life.death is not None
         if self._policy is None:
+            was_told |= child.is_awaited
             self._let_go(child)
             if not was_told:
                 self._on_failure(life.death)
-        elif child.is_unwanted:
+        elif child.is_forgone:
             # A moment before its end was asked for, this would have been but a restart.
             self._let_go(child)
             if not was_told:
@@ -145,7 +146,7 @@ class Supervisor:
         """Decide and act; return the next failure if bringing somebody back has failed."""
         assert self._policy is not None
         child = failure.child
-        if child.is_unwanted or self._has_given_up:
+        if child.is_forgone or self._has_given_up:
             self._let_go(child)
             if not (failure.is_normal or failure.was_told):
                 logger.warning("%s; its nursery is being stopped", failure.error)
@@ -157,7 +158,7 @@ class Supervisor:
         )
         if isinstance(decision, Bring):
             logger.warning("%s; starting %s again", failure.error, _names(decision.start))
-            return await self._bring(decision)
+            return await self._bring(decision, failure.error)
         self._let_go(child)
         if isinstance(decision, GiveUp):
             self._has_given_up = True
@@ -166,11 +167,13 @@ class Supervisor:
             logger.warning("%s; it is not started again", failure.error)
         return None
 
-    async def _bring(self, plan: Bring[Child]) -> Failure | None:
-        """Carry out *plan*, and return what has cut it short."""
+    async def _bring(self, plan: Bring[Child], cause: Exception) -> Failure | None:
+        """Carry out *plan*, which *cause* has made necessary; return what has cut it short."""
+        deadline = trio.current_time() + self._actor.grace_for_children(None)
         for child in plan.stop:
-            if not child.is_down:
-                await child.life.stop(None)
+            if not child.is_down and child.gone is None:
+                left = max(0.0, deadline - trio.current_time())
+                await child.life.stop_for_restart(left, str(cause))
             if child not in plan.start:
                 self._let_go(child)
         await trio.sleep(plan.delay)
@@ -178,7 +181,7 @@ class Supervisor:
             try:
                 life = await child.start(self._services)
             except SpawnError as error:
-                if not child.is_unwanted:
+                if not child.is_forgone:
                     return Failure(child, False, error, False, trio.current_time())
                 self._let_go(child)
             else:

@@ -22,17 +22,19 @@ MODULE = "nursery_functions"
 
 
 async def test_a_daemon_keeps_the_block_open(tmp_path: Path) -> None:
-    left = trio.Event()
+    left, started = trio.Event(), trio.Event()
     portals: list[actorsys.Portal] = []
 
     async def hold_nursery() -> None:
         async with actorsys.open_nursery() as nursery:
             portals.append(await nursery.start_actor("daemon", modules=[MODULE]))
+            started.set()
         left.set()
 
     async with trio.open_nursery() as tasks:
         tasks.start_soon(hold_nursery)
-        with trio.move_on_after(0.6):
+        await started.wait()
+        with trio.move_on_after(0.2):
             await left.wait()
         assert not left.is_set()
         assert await portals[0].run(remote.add, 1, 1) == 2
