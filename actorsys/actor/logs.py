@@ -38,3 +38,6 @@ def show_actor_of_records() -> None:
     """Where logging is not configured, show what comes to stderr with the name of its actor."""
     if logging.lastResort is not None:
         logging.lastResort.setFormatter(logging.Formatter(_CHILD_FORMAT))
+    # The functions of the module, such as logging.exception, configure it at their first use.
+    styles: Any = logging._STYLES
+    styles["%"] = (logging.PercentStyle, _CHILD_FORMAT)

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import os
 import random
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import signal
+import threading
+import types
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import NamedTuple
 
 import tricycle
@@ -58,6 +61,51 @@ class StopRequest(NamedTuple):
     deadline: float
 
 
+class Interrupts:
+    """How often Ctrl-C was pressed, for the root: one hurries, a second one kills.
+
+    trio raises KeyboardInterrupt in one task only; nurseries in other tasks look here.
+    """
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.on_second: list[Callable[[], None]] = []
+
+    def __repr__(self) -> str:
+        return f"<Interrupts: {self.count}>"
+
+    def note(self) -> None:
+        """Take note of one."""
+        self.count += 1
+        if self.count > 1:
+            for callback in list(self.on_second):
+                callback()
+
+
+@contextmanager
+def noting_interrupts(interrupts: Interrupts) -> Iterator[None]:
+    """Note every SIGINT while the block runs, beside whatever else it does.
+
+    Only the main thread has signals; elsewhere nothing is noted.
+    """
+    before = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or not callable(before):
+        yield
+        return
+    token = trio.lowlevel.current_trio_token()
+
+    def on_sigint(number: int, frame: types.FrameType | None) -> None:
+        token.run_sync_soon(interrupts.note)
+        before(number, frame)
+
+    signal.signal(signal.SIGINT, on_sigint)
+    try:
+        yield
+    finally:
+        if signal.getsignal(signal.SIGINT) is on_sigint:
+            signal.signal(signal.SIGINT, before)
+
+
 class Actor:
     """One actor: this process, or a part of it.
 
@@ -85,6 +133,7 @@ class Actor:
         self.children_count = 0
         self.stop_request: StopRequest | None = None
         self.stopping = trio.Event()
+        self.interrupts = Interrupts()
 
     def __repr__(self) -> str:
         state = "stopping" if self.stop_request else "running"
@@ -163,7 +212,7 @@ async def open_root(name: str, limits: Limits, host: Host, transport: str) -> As
     async with open_runtime(uid, None, limits, host, transport) as actor:
         _root = actor
         try:
-            with naming_records(name):
+            with naming_records(name), noting_interrupts(actor.interrupts):
                 yield actor
         finally:
             _root = None

@@ -150,8 +150,10 @@ class OutgoingCall:
         if isinstance(reason, KeyboardInterrupt):
             return
         with trio.CancelScope(shield=True) as scope:
-            scope.deadline = trio.current_time() + self.channel.limits.cancel_ack_seconds
+            scope.deadline = trio.current_time() + self.channel.patience_seconds()
             await self.wait_ended()
+        if not self.has_ended:
+            self.channel.note_impatience()
         self.forget()
         if self.error is not None and not isinstance(self.error, ContextCancelled):
             raise self.error

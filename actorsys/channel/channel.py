@@ -79,6 +79,7 @@ class Channel:
         patience = limits.write_deadline_seconds if is_remote else math.inf
         self.outbox = Outbox(transport, self._flusher, limits, patience)
         self.reads = 0
+        self._unheard_at = -1
         self._is_remote = is_remote
         self._transport = transport
         self._run_call = service.run_call
@@ -129,6 +130,18 @@ class Channel:
             release_flusher(self._flusher)
             with trio.CancelScope(shield=True):
                 await trio.aclose_forcefully(self._transport)
+
+    def patience_seconds(self) -> float:
+        """Return how long to wait for the answer to a cancellation.
+
+        A peer that has let the last one pass, and has said nothing since, is not waited for again:
+        calls inside each other would add up.
+        """
+        return 0.0 if self._unheard_at == self.reads else self.limits.cancel_ack_seconds
+
+    def note_impatience(self) -> None:
+        """Take note that a cancellation was not answered in time."""
+        self._unheard_at = self.reads
 
     async def wait_flushed(self) -> None:
         """Wait until everything that was queued so far is with the kernel."""

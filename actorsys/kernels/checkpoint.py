@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import trio
+
+from ..actor import current_actor
+
+T = TypeVar("T")
 
 
 class Checkpoint:
@@ -42,7 +47,7 @@ class Checkpoint:
           OSError: it cannot be written.
         """
         text = json.dumps(self.state)
-        await trio.to_thread.run_sync(_write_atomically, self._path, text)
+        await _run_blocking(functools.partial(_write_atomically, self._path, text))
         self._unsaved = 0
 
 
@@ -54,12 +59,17 @@ async def open_checkpoint(
     if every < 1:
         raise ValueError(f"every is a number of messages from 1, not {every!r}")
     name = os.fspath(path)
-    found = await trio.to_thread.run_sync(_read, name)
+    found = await _run_blocking(functools.partial(_read, name))
     checkpoint = Checkpoint(name, default if found is None else json.loads(found), every)
     yield checkpoint
     # The kernel may be ending, but this is what it was asked to finish.
     with trio.CancelScope(shield=True):
         await checkpoint.save()
+
+
+async def _run_blocking(fn: Callable[[], T]) -> T:
+    actor = current_actor()
+    return await actor.host.run_blocking(fn, actor.threads)
 
 
 def _read(path: str) -> str | None:

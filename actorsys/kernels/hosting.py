@@ -16,7 +16,7 @@ from trio.lowlevel import enable_ki_protection
 from .. import errors
 from ..actor import Context, current_actor
 from ..errors import ReceiveTimeout, RemoteProtocolError
-from .kernel_context import KernelContext
+from .kernel_context import Idle, KernelContext
 from .messages import decode_message, encode_message, enveloped
 from .priority_queue import PriorityQueue
 from .statistics import Histogram
@@ -179,6 +179,8 @@ class KernelHost:
             return await request.wait()
         finally:
             del self._requests[number]
+            if not request.has_ended:
+                self._send(ToRuntime.GIVEN_UP, number)
 
     # --- what the reader of the link does ------------------------------------------------
 
@@ -227,9 +229,11 @@ class KernelHost:
             try:
                 await function(KernelContext(self, name))
                 break
-            except ReceiveTimeout:
+            except ReceiveTimeout as timeout:
                 if self.should_terminate:
                     break
+                if not isinstance(timeout, Idle):
+                    raise
                 # Such a loop has no handler for a mailbox that is empty for a while.
                 logger.info("kernel %r let a receive timeout out; its function starts anew", name)
             except trio.EndOfChannel:
@@ -245,6 +249,11 @@ class _Request:
     def __init__(self) -> None:
         self._done = trio.Event()
         self._outcome: outcome.Outcome[Any] | None = None
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether the answer has come."""
+        return self._done.is_set()
 
     async def wait(self) -> Any:
         """Return the answer, or raise the error that it is."""
@@ -287,7 +296,7 @@ async def host_kernel(
         tasks.start_soon(host.wiring.run)
         try:
             await host.run(function, name)
-        except Exception:
+        except (Exception, SystemExit):
             logger.exception("kernel %r has crashed", name)
             host.count_crash()
             current_actor().host.exit(_CRASHED)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import math
 import uuid
@@ -23,15 +24,17 @@ from ..errors import (
     ReceiveTimeout,
 )
 from ..limits import Limits
+from ..wire import cut
 from .at_hand import AtHand
 from .mailbox import BackpressureStrategy, Mailbox
 from .messages import Envelope, checked_priority
 from .priority_queue import PriorityQueue
 from .ring_kernels import KernelState, MailboxOptions
-from .statistics import Counted, KernelStatistics
+from .statistics import Counted, KernelStatistics, checked_counts
 from .wiring import ToKernel, ToRuntime, Wiring
 
 _PREFETCHED = 16  # messages that a kernel has at hand, so that it need not wait for the next one
+_MAX_UNOWED = 256  # replies beside the responses: to asks that are forgotten
 _COUNT_SECONDS = 0.5  # for a process to tell its counts
 _MAX_LATE = 10_000  # replies that are owed to nobody any more; an older one would be a response
 
@@ -47,6 +50,20 @@ class _Accepted(NamedTuple):
     envelope: Envelope
     accepted_at: float
     is_asked: bool
+
+
+def _checked_request(
+    number: Any, verb: str, name: str, envelope: list[Any], timeout: float | None
+) -> tuple[str, str, Envelope, float | None]:
+    """Return what a kernel asks for, if it makes sense.
+
+    Raises:
+      ValueError, TypeError: it does not.
+    """
+    data, priority, key = envelope
+    if type(data) is not bytes or not isinstance(name, str):
+        raise TypeError("a request has a name and the bytes of a message")
+    return verb, name, Envelope(data, checked_priority(priority), uuid.UUID(bytes=key)), timeout
 
 
 class _Ask:
@@ -112,6 +129,7 @@ class Kernel:
         self._freed = 0
         self._asks: dict[uuid.UUID, _Ask] = {}
         self._late: OrderedDict[uuid.UUID, None] = OrderedDict()
+        self._requests: dict[int, trio.CancelScope] = {}
         self._counting = trio.lowlevel.ParkingLot()
         self._statistics = KernelStatistics()
         self._of_process = Counted()
@@ -154,16 +172,15 @@ class Kernel:
         if key in self._asks:
             raise ValueError(f"somebody waits for the reply to message {key} already")
         ask = self._asks[key] = _Ask()
+        is_sent = False
         try:
-            if seconds == math.inf:
+            with trio.move_on_after(seconds) if seconds < math.inf else contextlib.nullcontext():
                 await self.send(envelope, is_asked=True)
-                return await ask.wait()
-            with trio.move_on_after(seconds):
-                await self.send(envelope, is_asked=True)
+                is_sent = True
                 return await ask.wait()
         finally:
             del self._asks[key]
-            if not ask.has_ended:
+            if is_sent and not ask.has_ended:
                 self._late[key] = None
                 if len(self._late) > _MAX_LATE:
                     self._late.popitem(last=False)
@@ -202,7 +219,8 @@ class Kernel:
             return
         while queue and (self._credits > 0 or queue.best > self._at_hand.least):
             accepted = queue.pop()
-            self._mailbox.held += 1
+            if self._prefetched:
+                self._mailbox.held += 1
             self._credits -= 1
             number = self._at_hand.add(accepted, accepted.envelope.priority)
             data, priority, _ = accepted.envelope
@@ -213,8 +231,8 @@ class Kernel:
 
     def _on_taken(self, number: int) -> None:
         self._at_hand.remove(number)
-        self._mailbox.held -= 1
         if self._prefetched:
+            self._mailbox.held -= 1
             self._credits += 1
         self._mailbox.make_room()
         if self._is_drained:
@@ -240,13 +258,20 @@ class Kernel:
             self._changed.unpark_all()
         elif kind == ToRuntime.REQUEST:
             assert self._tasks is not None
-            self._tasks.start_soon(self._do_request, *rest)
+            assert self._wiring is not None
+            if type(rest[0]) is not int or rest[0] in self._requests:
+                raise ValueError("a request has a number of its own")
+            self._tasks.start_soon(self._do_request, self._wiring, rest)
+        elif kind == ToRuntime.GIVEN_UP:
+            scope = self._requests.get(rest[0])
+            if scope is not None:
+                scope.cancel()
         elif kind == ToRuntime.UNREADABLE:
             number, reason = rest
             self._on_unreadable(self._at_hand.find(number), reason)
             self._on_taken(number)
         elif kind == ToRuntime.COUNTED:
-            self._of_process = Counted(*rest)
+            self._of_process = checked_counts(*rest)
             self._counting.unpark_all()
 
     def _on_unreadable(self, accepted: _Accepted, reason: str) -> None:
@@ -258,30 +283,31 @@ class Kernel:
     def _on_response(self, data: bytes, priority: int, correlation: bytes | None) -> None:
         key = uuid.UUID(bytes=correlation) if correlation is not None else None
         ask = self._asks.get(key) if key is not None else None
-        if ask is not None:
+        if ask is not None and not ask.has_ended:
             ask.end(data)
         elif key is not None and key in self._late:
             del self._late[key]
             self._statistics.drop("late")
+        elif len(self._responses) >= self._options.output_queue_size + _MAX_UNOWED:
+            raise ValueError("more responses than there is room for")
         else:
             self._responses.push(data, priority)
             self._has_response.unpark()
 
-    async def _do_request(
-        self, number: int, verb: str, name: str, envelope: list[Any], timeout: float | None
-    ) -> None:
-        """Do what the kernel has asked for, and answer."""
-        data, priority, key = envelope
+    async def _do_request(self, wiring: Wiring, request: list[Any]) -> None:
+        """Do what the kernel has asked for, and answer; unless it has given up, or is gone."""
+        number = request[0]
         error: list[str] | None = None
         answer: bytes | None = None
-        try:
-            sound = Envelope(data, checked_priority(priority), uuid.UUID(bytes=key))
-            answer = await self._on_request(verb, name, sound, timeout)
-        except Exception as reason:
-            # Whatever it is, it is the answer: the kernel waits for it.
-            error = [type(reason).__name__, str(reason)]
-        if self._wiring is not None:
-            self._wiring.send(ToKernel.ANSWER, number, error, answer)
+        with trio.CancelScope() as self._requests[number]:
+            try:
+                answer = await self._on_request(*_checked_request(*request))
+            except Exception as reason:
+                # Whatever it is, it is the answer: the kernel waits for it.
+                error = [type(reason).__name__, cut(str(reason), self._limits.max_text_chars)]
+        scope = self._requests.pop(number)
+        if self._wiring is wiring and not scope.cancelled_caught:
+            wiring.send(ToKernel.ANSWER, number, error, answer)
 
     # --- receiving from it ---------------------------------------------------------------
 
@@ -344,6 +370,9 @@ class Kernel:
             async with ctx.open_stream() as stream, open_services() as services:
                 wiring = self._wiring = Wiring(stream.flow, self._on_item)
                 services.start_soon(wiring.run)
+                self._freed = self._options.output_queue_size - len(self._responses) - room
+                if self._freed > 0:  # received while the link was being opened
+                    wiring.send(ToKernel.ROOM, self._freed)
                 self._freed = 0
                 self._credits = self._prefetched
                 wiring.send(ToKernel.GATE, self._is_gate_open)
@@ -360,7 +389,7 @@ class Kernel:
         self._mailbox.held = 0
         for accepted in reversed(taken_back):
             self._mailbox.queue.push_front(accepted, accepted.envelope.priority)
-        waiting = {one.envelope.message_id for one in self._mailbox.queue}
+        waiting = {one.envelope.message_id for one in self._mailbox.everything()}
         for key, ask in self._asks.items():
             if key not in waiting:
                 ask.end(copy.copy(death))
@@ -388,12 +417,12 @@ class Kernel:
         self.state, self.failure = state, failure
         if self._wiring is not None:
             self._unlink()
+        for ask in self._asks.values():
+            ask.end(self._gone())
         left = [*self._at_hand.clear(), *self._mailbox.queue.clear()]
         self._mailbox.held = 0
         self._drop(left, "terminated" if failure is None else "crashed")
         self._mailbox.refuse(self._gone)
-        for ask in self._asks.values():
-            ask.end(self._gone())
         self._changed.unpark_all()
         self._has_response.unpark_all()
 

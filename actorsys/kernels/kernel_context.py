@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from .hosting import KernelHost
 
 
+class Idle(ReceiveTimeout):
+    """The mailbox of a kernel was empty for as long as it wanted to wait."""
+
+
 class KernelContext:
     """The world of one kernel, as its function sees it.
 
@@ -66,7 +70,7 @@ class KernelContext:
             return message
         if timeout is None:
             raise trio.EndOfChannel
-        raise ReceiveTimeout(f"kernel {self.kernel_id!r} received nothing within {timeout:g} s")
+        raise Idle(f"kernel {self.kernel_id!r} received nothing within {timeout:g} s")
 
     async def receive_batch(self, max: int, within: float) -> list[Any]:
         """Return up to *max* messages: wait for the first, then at most *within* seconds.
@@ -80,7 +84,7 @@ class KernelContext:
         deadline = trio.current_time() + within
         while batch and len(batch) < max:
             left = deadline - trio.current_time()
-            message = await self._host.take(left, keeps_in_hand=True)
+            message = await self._host.take(left if left > 0 else 0.0, keeps_in_hand=True)
             if message is None:
                 break
             batch.append(message)

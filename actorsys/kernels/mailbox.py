@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Generic, TypeVar
 
 import trio
@@ -92,6 +92,12 @@ class Mailbox(Generic[T]):
         else:
             self._overflow(item, priority)
 
+    def everything(self) -> Iterator[T]:
+        """Yield what is in, and then what senders wait to put in."""
+        yield from self.queue
+        for waiting in self._waiting:
+            yield waiting.item
+
     def make_room(self) -> None:
         """Let senders that wait put their items into the room there is now."""
         while self._waiting and not self.is_full:
@@ -118,6 +124,7 @@ class Mailbox(Generic[T]):
 
         def abort(_: trio.lowlevel.RaiseCancelT) -> trio.lowlevel.Abort:
             waiting.task = None
+            self._waiting.discard(waiting, priority)
             return trio.lowlevel.Abort.SUCCEEDED
 
         await trio.lowlevel.wait_task_rescheduled(abort)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import dataclasses
 import enum
 import functools
+import inspect
 import threading
+import types
 import uuid
 from collections.abc import Callable
 from typing import Any, ClassVar, NamedTuple, Protocol, TypeVar, dataclass_transform, overload
@@ -98,8 +100,15 @@ def _make_message(cls: type[Any], version: int) -> type[Any]:
         raise TypeError(f"@message is for classes, not {cls!r}")
     if type(version) is not int or version < FIRST_VERSION:
         raise ValueError(f"a version is a whole number from {FIRST_VERSION}, not {version!r}")
+    if _is_own(cls, "__init__"):
+        raise TypeError(
+            f"{cls.__qualname__} has an __init__ of its own, and @message makes one; use "
+            f"__post_init__"
+        )
     if "__dataclass_fields__" not in vars(cls):
         cls = dataclasses.dataclass(cls)
+    elif not cls.__dataclass_params__.init:
+        raise TypeError(f"{cls.__qualname__} is a dataclass with init=False; @message needs one")
     made = _with_envelope(cls)
     _add_methods(made, cls)
     schema = Schema(made, tag_of(made), version)
@@ -126,20 +135,35 @@ def _with_envelope(cls: type[Any]) -> type[Any]:
         namespace[name] = dataclasses.field(
             default=template.default, default_factory=template.default_factory, kw_only=True
         )
-    made = type(cls.__name__, (cls,), namespace)
+    parameters = getattr(cls, "__parameters__", ())
+    base = cls[parameters] if parameters else cls
+    made = types.new_class(cls.__name__, (base,), exec_body=lambda body: body.update(namespace))
     params = cls.__dataclass_params__
-    # The ``__repr__`` that dataclass makes is a wrapper; one of the user's own stays.
-    is_own_repr = not hasattr(cls.__repr__, "__wrapped__")
     decorate = dataclasses.dataclass(
-        frozen=params.frozen, eq=params.eq, order=params.order, repr=not is_own_repr
+        frozen=params.frozen,
+        eq=params.eq and not _is_own(cls, "__eq__"),
+        order=params.order,
+        repr=params.repr and not _is_own(cls, "__repr__"),
     )
     return decorate(made)
+
+
+def _is_own(cls: type[Any], name: str) -> bool:
+    """Tell whether *cls* itself defines the method *name*, and not `dataclass` for it."""
+    method = vars(cls).get(name)
+    code = getattr(inspect.unwrap(method), "__code__", None) if callable(method) else None
+    return code is not None and code.co_filename != _MADE_BY_DATACLASS
+
+
+_MADE_BY_DATACLASS = "<string>"
 
 
 def _add_methods(made: type[Any], original: type[Any]) -> None:
     """Give *made* the methods of a message, where *original* has no fields of these names."""
     made.__init__ = _sealing(made.__init__)
-    own = {"__setattr__": _set_while_open, "__delattr__": _delete_while_open, "__hash__": _hash}
+    own: dict[str, Any] = {"__setattr__": _set_while_open, "__delattr__": _delete_while_open}
+    own["__reduce__"] = _reduce
+    own["__hash__"] = original.__hash__ if _is_own(original, "__hash__") else _hash
     for name, special in own.items():
         setattr(made, name, special)
     taken = {field.name for field in dataclasses.fields(made)} | vars(original).keys()
@@ -190,6 +214,19 @@ def _unchangeable(self: Any, name: str) -> dataclasses.FrozenInstanceError:
     return dataclasses.FrozenInstanceError(
         f"messages cannot be changed; use message.replace({name}=...) for a changed copy"
     )
+
+
+def _reduce(self: Any) -> tuple[Any, ...]:
+    """Say how it is copied: field by field, since it cannot be changed afterwards."""
+    fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+    return _restored, (type(self), fields)
+
+
+def _restored(cls: type[Any], fields: dict[str, Any]) -> Any:
+    made = object.__new__(cls)
+    for name, value in fields.items():
+        object.__setattr__(made, name, value)
+    return made
 
 
 def _hash(self: Any) -> int:
@@ -303,7 +340,7 @@ def decode_message(data: bytes) -> Any:
     """
     codec = _codec()
     try:
-        fields = codec.unpack_nested(data)
+        fields = codec.unpack_alone(data)
         tag = fields.pop(TAG_KEY)
         schema = schema_of(TYPES.values.get(tag, object))
         if schema is not None:
@@ -324,14 +361,25 @@ def _name_unpackable(
         try:
             codec.pack_nested(value)
         except EncodeError as reason:
-            tag = value.get(TAG_KEY) if type(value) is dict else None
-            inner = schema_of(TYPES.values.get(tag, object)) if type(tag) is str else None
-            if inner is not None:
-                return _name_unpackable(codec, inner, value, reason)
-            return schema.name_field(name, reason)
+            return schema.name_field(name, _innermost(codec, value, reason))
         except (TypeError, ValueError, OverflowError) as reason:
             return schema.name_field(name, EncodeError(str(reason)))
     return EncodeError(str(error))
+
+
+def _innermost(codec: Codec, value: Any, error: EncodeError) -> EncodeError:
+    """Return *error*, with the field of the innermost message in *value* that it is about."""
+    if type(value) is dict:
+        tag = value.get(TAG_KEY)
+        inner = schema_of(TYPES.values.get(tag, object)) if type(tag) is str else None
+        if inner is not None:
+            return _name_unpackable(codec, inner, value, error)
+    for item in value.values() if type(value) is dict else value if type(value) is list else ():
+        try:
+            codec.pack_nested(item)
+        except EncodeError as reason:
+            return _innermost(codec, item, reason)
+    return error
 
 
 class _Local(threading.local):

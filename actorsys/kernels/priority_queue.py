@@ -66,6 +66,15 @@ class PriorityQueue(Generic[T]):
         """Take the first, that is the oldest, item of the lowest priority; else as `pop`."""
         return self._take(self.least)
 
+    def discard(self, item: T, priority: int) -> None:
+        """Remove *item*, which was put in with *priority*, if it is there."""
+        level = self._levels[priority]
+        if level is not None and item in level:
+            level.remove(item)
+            self._size -= 1
+            if not level:
+                self._occupied ^= 1 << priority
+
     def clear(self) -> list[T]:
         """Take everything, in order."""
         items = list(self)

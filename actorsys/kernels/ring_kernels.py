@@ -96,6 +96,11 @@ def ring_kernel(
     def decorate(function: KernelFunction) -> Callable[..., Awaitable[None]]:
         if not inspect.iscoroutinefunction(function):
             raise TypeError(f"a kernel is an `async def` function, which {function!r} is not")
+        if "<locals>" in function.__qualname__:
+            raise TypeError(
+                f"kernel {function.__qualname__} is defined inside a function, where no other "
+                f"process finds it; move it to the top of a module"
+            )
         kernel = RingKernel(kernel_id or function.__name__, function, options, tuple(topics))
 
         @functools.wraps(function)

@@ -36,6 +36,7 @@ class RingKernelRuntime:
     def __init__(self, *, strategy: Strategy = OneForOne()) -> None:  # noqa: B008
         self._strategy = strategy
         self._kernels: dict[str, Kernel] = {}
+        self._launching: set[str] = set()
         self._topics: dict[str, list[str]] = {}
         self._nursery: ActorNursery | None = None
         self._tasks: trio.Nursery | None = None
@@ -83,15 +84,21 @@ class RingKernelRuntime:
         Raises:
           ValueError: there is a kernel of that name.
           TypeError: *entry* is no kernel.
-          SpawnError: its process ended before it was up.
+          SpawnError, ActorDied: its process ended before it was up.
+          NotExposed: its function is private.
         """
         nursery, tasks = self._opened()
         kernel_info = kernel_of(entry)
-        if name in self._kernels and self._kernels[name].is_alive:
+        is_taken = name in self._kernels and self._kernels[name].is_alive
+        if is_taken or name in self._launching:
             raise ValueError(f"there is a kernel {name!r} already; terminate it first")
-        portal = await nursery.start_actor(
-            name, modules=[entry.__module__, *modules], restart=restart, env=env
-        )
+        self._launching.add(name)
+        try:
+            portal = await nursery.start_actor(
+                name, modules=[entry.__module__, *modules], restart=restart, env=env
+            )
+        finally:
+            self._launching.discard(name)
         options = mailbox or kernel_info.options
         limits = current_actor().limits
         kernel = Kernel(name, entry, portal, options, self._on_request, limits)
@@ -100,6 +107,8 @@ class RingKernelRuntime:
             self.subscribe(topic, name)
         tasks.start_soon(kernel.run)
         await kernel.wait_launched()
+        if kernel.failure is not None:
+            raise kernel.failure
 
     async def activate(self, name: str) -> None:
         """Let a kernel take messages; return when it does."""

@@ -87,6 +87,8 @@ class Schema:
             raise self.name_field(name, error) from None
         except (KeyError, ValueError) as error:
             raise self.name_field(name, EncodeError(str(error))) from None
+        except RecursionError:
+            raise self.name_field(name, EncodeError("messages nest too deeply")) from None
         if self.version != FIRST_VERSION:
             fields[VERSION_KEY] = self.version
         return fields
@@ -196,6 +198,8 @@ def form_of(hint: Any) -> Form | None:
     if isinstance(hint, type) and typing.get_origin(hint) is None:
         return _form_of_class(hint)
     origin, args = typing.get_origin(hint), typing.get_args(hint)
+    if not args:  # such as typing.List without brackets
+        return _form_of_class(origin) if origin is not None else None
     if origin in (Union, types.UnionType):
         return _form_of_optional(args)
     if origin is tuple:
@@ -349,7 +353,8 @@ def _form_of_list(args: tuple[Any, ...]) -> Form | None:
 def _form_of_dict(args: tuple[Any, ...]) -> Form | None:
     key_hint, value_hint = args
     # A tuple that travels as an array could not be a key; with its type it can.
-    is_tuple = tuple in (key_hint, typing.get_origin(key_hint))
+    hints = (key_hint, *typing.get_args(key_hint))
+    is_tuple = any(tuple in (hint, typing.get_origin(hint)) for hint in hints)
     key_form, value_form = None if is_tuple else form_of(key_hint), form_of(value_hint)
     if key_form is None and value_form is None:
         return None

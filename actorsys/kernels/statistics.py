@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Any
 
 _BOUNDS_SECONDS = tuple(0.0001 * 2**n for n in range(20))
 """Upper bounds of the buckets, from 0.1 ms, doubling, to 52 s."""
@@ -62,6 +63,20 @@ class Counted:
     errors: int = 0
     latency_counts: tuple[int, ...] = ()
     latency_total: float = 0.0
+
+
+def checked_counts(processed: Any, errors: Any, counts: Any, total: Any) -> Counted:
+    """Return what a process has counted, if it makes sense.
+
+    Raises:
+      ValueError: it does not.
+    """
+    numbers = [processed, errors, *counts]
+    if len(counts) != len(_BOUNDS_SECONDS) + 1 or any(type(n) is not int for n in numbers):
+        raise ValueError("these are no counts of a kernel")
+    if min(numbers) < 0 or type(total) is not float or not total >= 0:
+        raise ValueError("these are no counts of a kernel")
+    return Counted(processed, errors, tuple(counts), total)
 
 
 @dataclass

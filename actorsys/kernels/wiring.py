@@ -39,6 +39,7 @@ class ToRuntime:
     GATED = 3  # the gate is as it was told
     REQUEST = 4  # number, verb, name, [bytes, priority, message id], timeout or None
     COUNTED = 5  # processed, errors, counts of the histogram, its total
+    GIVEN_UP = 7  # number of a request whose answer nobody waits for any more
     UNREADABLE = 6  # number of a message that nobody here can read, and why
 
 

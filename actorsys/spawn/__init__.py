@@ -4,7 +4,7 @@ All edges of the operating system are here: pipes, signals, exit codes. This flo
 who is started or what happens when one ends.
 """
 
-from .importing import offered_modules, refuse_while_importing
+from .importing import offered_modules, refuse_in_an_actor
 from .local_host import LocalHost
 from .process import Process
 from .spec import ActorSpec, module_names, script_of_this_process, type_names
@@ -15,7 +15,7 @@ __all__ = [
     "Process",
     "module_names",
     "offered_modules",
-    "refuse_while_importing",
+    "refuse_in_an_actor",
     "script_of_this_process",
     "type_names",
 ]

@@ -6,7 +6,6 @@ script without a main guard would start its actors again there, and these would 
 
 from __future__ import annotations
 
-import contextvars
 import importlib
 import io
 import sys
@@ -18,18 +17,20 @@ from ..wire import register
 from ..wire.typetable import CHILD_MAIN_MODULE
 from .spec import MAIN, ActorSpec
 
-_importing: contextvars.ContextVar[bool] = contextvars.ContextVar(
-    "actorsys_importing", default=False
-)
+_is_actor = False
+"""Whether this process is an actor, from before its imports on. Threads that the modules start
+see it as well; only `import_offer` sets it."""
 
 
-def refuse_while_importing() -> None:
-    """Refuse to start a runtime while this process, a child, is still importing.
+def refuse_in_an_actor() -> None:
+    """Refuse to open the runtime of a root in a process that is an actor.
+
+    Code that an actor runs is inside its runtime; what is outside has been started by an import.
 
     Raises:
-      SpawnError: it is.
+      SpawnError: it is one.
     """
-    if _importing.get():
+    if _is_actor:
         raise SpawnError(
             "this module starts actors while it is imported, and every child imports it again; "
             "put the code that starts them under `if __name__ == '__main__':`"
@@ -41,15 +42,13 @@ def import_offer(spec: ActorSpec) -> list[types.ModuleType]:
 
     Whatever the modules raise is raised.
     """
-    token = _importing.set(True)
-    try:
-        if spec.script is not None:
-            _import_script(*spec.script)
-        modules = offered_modules(spec)
-        _register(spec.types)
-        return modules
-    finally:
-        _importing.reset(token)
+    global _is_actor
+    _is_actor = True
+    if spec.script is not None:
+        _import_script(*spec.script)
+    modules = offered_modules(spec)
+    _register(spec.types)
+    return modules
 
 
 def offered_modules(spec: ActorSpec) -> list[types.ModuleType]:

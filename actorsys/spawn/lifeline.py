@@ -17,6 +17,13 @@ import threading
 
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
+TIE_FIRST = (
+    f"import ctypes; ctypes.CDLL(None).prctl({_PR_SET_PDEATHSIG}, {int(signal.SIGKILL)}, 0, 0, 0); "
+    "os.getppid() == {parent_pid} or os._exit(1); "
+)
+"""What a child runs before anything else: importing this package takes longer than it may be an
+orphan. `arm` does the rest."""
+
 
 def arm(fd: int, parent_pid: int) -> None:
     """Die with the process *parent_pid*, at the other end of the pipe *fd*."""

@@ -14,12 +14,14 @@ from trio.lowlevel import enable_ki_protection
 
 from ..errors import SpawnError
 from ..limits import Limits
+from . import lifeline
 from .spec import ActorSpec
 from .stderr import StderrRelay
 
 _PACKAGE_ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 _BOOT = (
-    "import gc, sys; gc.disable(); "  # nothing that is imported becomes garbage
+    "import gc, os, sys; gc.disable(); "  # nothing that is imported becomes garbage
+    "{tie}"
     "root = {root!r}; root in sys.path or sys.path.insert(0, root); "
     "from actorsys.spawn.boot import main; main({fd}, {parent_pid})"
 )
@@ -75,7 +77,13 @@ class Process:
             raise SpawnError(f"cannot start a process for {spec.uid[0]!r}: {error}") from error
         finally:
             os.close(read_fd)
-        return cls(popen, write_fd, limits)
+        try:
+            return cls(popen, write_fd, limits)
+        except OSError as error:
+            with popen:
+                popen.kill()
+            os.close(write_fd)
+            raise SpawnError(f"cannot watch a process for {spec.uid[0]!r}: {error}") from error
 
     @property
     def exit_code(self) -> int | None:
@@ -166,7 +174,13 @@ def _open_pidfd(pid: int) -> int | None:
 
 
 def _command(spec: ActorSpec, fd: int) -> list[str]:
-    boot = _BOOT.format(root=_PACKAGE_ROOT, fd=fd, parent_pid=os.getpid())
+    tie = lifeline.TIE_FIRST if sys.platform == "linux" else ""
+    boot = _BOOT.format(
+        tie=tie.format(parent_pid=os.getpid()),
+        root=_PACKAGE_ROOT,
+        fd=fd,
+        parent_pid=os.getpid(),
+    )
     flags = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]
     # -P keeps the working directory, where anything may lie, off the import path while booting.
     safe_path = [] if "-P" in flags else ["-P"]

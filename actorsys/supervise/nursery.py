@@ -22,7 +22,7 @@ from ..spawn import (
     ActorSpec,
     LocalHost,
     module_names,
-    refuse_while_importing,
+    refuse_in_an_actor,
     script_of_this_process,
     type_names,
 )
@@ -211,7 +211,7 @@ class ActorNursery:
     async def _close(self, error: BaseException | None) -> None:
         """Stop what is left, after the body has ended; nothing can be started any more."""
         self._is_closed = True
-        hurry = _is_interrupt(error)
+        hurry = _is_interrupt(error) or self._actor.interrupts.count > 0
         await self._supervisor.stop_all(
             self._actor.limits.interrupt_grace_seconds if hurry else None
         )
@@ -256,7 +256,6 @@ async def open_nursery(
     Raises:
       RuntimeError: another root is open in this process, outside of this block.
     """
-    refuse_while_importing()
     check_strategy(strategy)
     actor = find_current_actor()
     if actor is not None:
@@ -265,6 +264,7 @@ async def open_nursery(
         async with _open_nursery_of(actor, strategy) as nursery:
             yield nursery
         return
+    refuse_in_an_actor()
     limits = limits or DEFAULT_LIMITS
     async with (
         open_root(name, limits, LocalHost(), transport or "tcp") as actor,
@@ -299,7 +299,7 @@ def run(main: Callable[..., Any], *args: Any, **options: Any) -> Any:
 
     *options* are those of `open_nursery` for the root: ``name``, ``limits``, ``transport``.
     """
-    refuse_while_importing()
+    refuse_in_an_actor()
 
     async def with_runtime() -> Any:
         async with open_nursery(**options):

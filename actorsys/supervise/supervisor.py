@@ -234,13 +234,23 @@ class Supervisor:
                 self._services.start_soon(self.end, child, grace)
         else:
             self._stop_in_order(stopping, grace)
-        while any(child.gone is None for child in stopping):
-            try:
-                with trio.CancelScope(shield=True):
-                    await self.wait_changed()
-            except KeyboardInterrupt:
-                for child in stopping:
+
+        def kill_all() -> None:
+            for child in stopping:
+                if child.gone is None:
                     child.kill()
+
+        on_second = self._actor.interrupts.on_second
+        on_second.append(kill_all)
+        try:
+            while any(child.gone is None for child in stopping):
+                try:
+                    with trio.CancelScope(shield=True):
+                        await self.wait_changed()
+                except KeyboardInterrupt:
+                    kill_all()
+        finally:
+            on_second.remove(kill_all)
 
     def _stop_in_order(self, stopping: list[Child], grace: float | None) -> None:
         deadline = trio.current_time() + self._actor.grace_for_children(grace)

@@ -108,6 +108,18 @@ class Codec:
         finally:
             self._unpacking_depth -= 1
 
+    def unpack_alone(self, data: Buffer) -> Any:
+        """Unpack a value that is no part of a frame.
+
+        Raises:
+          ValueError: a part of it means nothing in this process.
+        """
+        self._fault = None
+        value = self.unpack_nested(data)
+        if self._fault is not None:
+            raise ValueError(self._fault)
+        return value
+
     def is_large(self, size: int) -> bool:
         """Tell whether *size* bytes travel outside the body."""
         return size >= self._limits.segment_bytes and len(self._outgoing) < _MAX_SEGMENTS

@@ -26,6 +26,7 @@ MOST_GRACE_SECONDS = 1.0
 GONE_WITHIN_SECONDS = 2.0
 HURRY_SECONDS = 0.5
 WATCHED_SECONDS = 10.0
+BOTH = [signal.SIGINT, signal.SIGTERM]
 BETWEEN_SECONDS = (0.02, 0.4)
 ATTEMPTS = 5
 DEPTH = 4
@@ -164,6 +165,8 @@ def interrupt_trees(trials: int, seed: int, depth: int = DEPTH) -> Iterator[Figu
     chance = random.Random(seed)
     for number, (is_root_in_task, times) in enumerate(product([False, True], [1, 2])):
         planned = (trials + 3 - number) // 4
+        if not planned:
+            continue
         found = [_interrupt_one(chance, depth, is_root_in_task, times) for _ in range(planned)]
         outcomes = [outcome for outcome in found if outcome is not None]
         worst = max(outcomes, default=Interrupted(0.0, "no signal was sent"))
@@ -187,12 +190,13 @@ def _interrupt_one(
     """Interrupt a new tree, and again if *times* is 2; None if it never lived long enough."""
     for _ in range(ATTEMPTS):
         with _open_unruly_tree(chance, depth, is_root_in_task) as tree:
-            story = [_interrupt(chance, tree, [signal.SIGINT, signal.SIGTERM][: 3 - times])]
+            # The root takes SIGTERM as any program does: it would not live for a second signal.
+            story = [_interrupt(chance, tree, BOTH if times == 1 else [signal.SIGINT])]
             if times == 2:
                 time.sleep(chance.uniform(*BETWEEN_SECONDS))
                 if not processes.is_living(tree.root.pid):
                     continue
-                story.append(_interrupt(chance, tree, [signal.SIGINT, signal.SIGTERM]))
+                story.append(_interrupt(chance, tree, BOTH))
             return Interrupted(tree.wait_gone("r", WATCHED_SECONDS), ", then ".join(story))
     return None
 
