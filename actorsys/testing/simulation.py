@@ -94,7 +94,7 @@ class Simulation:
                     return await main(*args)
 
         clock = trio.testing.MockClock(autojump_threshold=0)
-        with _scheduled_by(self.seed):
+        with scheduled_by(self.seed):
             return trio.run(
                 with_runtime, clock=clock, instruments=[self._steps], strict_exception_groups=True
             )
@@ -165,7 +165,7 @@ class _Steps(trio.abc.Instrument):
 
 
 @contextmanager
-def _scheduled_by(seed: int) -> Iterator[None]:
+def scheduled_by(seed: int) -> Iterator[None]:
     """Have trio take its own random choices, the order of tasks, from *seed*.
 
     These are the two names that pytest-trio sets for Hypothesis; trio has no public ones.

@@ -6,8 +6,7 @@ import functools
 import math
 import random
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
@@ -18,6 +17,7 @@ from actorsys.actor import Portal, run_call
 from actorsys.channel import Channel, Exposure, Service, accept_channel, connect_channel
 from actorsys.errors import ActorDied, ActorUnavailable, ContextCancelled, Uid
 from actorsys.limits import Limits
+from actorsys.testing.simulation import scheduled_by
 from actorsys.transport import MemoryTransport, Transport, memory_transport_pair
 from actorsys.wire import Credentials, Session
 from actorsys.wire.handshake import KEY_BYTES
@@ -74,7 +74,7 @@ class Schedule:
     def run(self) -> Schedule:
         """Run it, look for problems, and return it."""
         witnesses.forget_all()
-        with _scheduled_by(self.seed):
+        with scheduled_by(self.seed):
             trio.run(self._main, clock=MockClock(autojump_threshold=0))
         self._compare()
         return self
@@ -316,17 +316,3 @@ async def _sessions() -> tuple[Session, Session]:
             tasks.start_soon(shake, accept_channel, far, BOB)
         _settled.append((found[ALICE], found[BOB]))
     return _settled[0]
-
-
-@contextmanager
-def _scheduled_by(seed: int) -> Iterator[None]:
-    """Let trio choose the order of tasks by *seed*, as it does for pytest-trio and Hypothesis."""
-    scheduler: Any = trio._core._run
-    before = scheduler._ALLOW_DETERMINISTIC_SCHEDULING, scheduler._r.getstate()
-    scheduler._ALLOW_DETERMINISTIC_SCHEDULING = True
-    scheduler._r.seed(seed)
-    try:
-        yield
-    finally:
-        scheduler._ALLOW_DETERMINISTIC_SCHEDULING = before[0]
-        scheduler._r.setstate(before[1])

@@ -26,7 +26,8 @@ async def hostile(ctx: KernelContext) -> None:
     async for job in ctx:
         for item in job.items:
             say(ctx, item)
-            await trio.sleep(0.01)
+            if job.seconds:
+                await trio.sleep(job.seconds)
         if job.text == CRASH:
             current_actor().host.exit(1)
 

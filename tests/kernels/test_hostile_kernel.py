@@ -37,16 +37,18 @@ def brief(item: Any) -> str:
     return repr(item)[:40]
 
 
-async def check_contained(*items: Any, text: str = "") -> None:
+async def check_contained(*items: Any, text: str = "", pause: float = 0.01) -> None:
     """Have a kernel say *items*; check that all others are served, and all calls end."""
     async with open_kernels(kernel_functions.answer) as runtime:
-        await check_contained_in(runtime, *items, text=text)
+        await check_contained_in(runtime, *items, text=text, pause=pause)
 
 
-async def check_contained_in(runtime: RingKernelRuntime, *items: Any, text: str = "") -> None:
+async def check_contained_in(
+    runtime: RingKernelRuntime, *items: Any, text: str = "", pause: float = 0.01
+) -> None:
     """Check as `check_contained` in a runtime that is open."""
     await launch_active(runtime, remote.hostile, {})
-    await runtime.send("hostile", Job(text=text, items=list(items)))
+    await runtime.send("hostile", Job(text=text, seconds=pause, items=list(items)))
     await trio.sleep(1)
     assert (await runtime.ask("answer", Job(5), timeout=1)).value == 5
     assert runtime.state("hostile") in (KernelState.ACTIVE, KernelState.FAILED)
@@ -210,11 +212,18 @@ async def test_no_more_responses_are_kept_than_there_is_room_for() -> None:
         assert isinstance(kept, ActorsysError) or len(kept) <= 8
 
 
+HURRIED = pytest.mark.xfail(
+    strict=True,
+    reason="two that are read together both pass the check; the second to end finds none",
+)
+
+
+@pytest.mark.parametrize("pause", [0.01, pytest.param(0.0, marks=HURRIED)])
 @simulated
-async def test_requests_with_one_number_are_contained() -> None:
+async def test_requests_with_one_number_are_contained(pause: float) -> None:
     one = [REQUEST, 0, "ask", "answer", [b"?", 128, KEY], 0.1]
     other = [REQUEST, 0, "ask", "answer", [b"?", 128, KEY[1:] + b"x"], 0.2]
-    await check_contained(one, other, one, [ToRuntime.GIVEN_UP, 0], other)
+    await check_contained(one, other, one, [ToRuntime.GIVEN_UP, 0], other, pause=pause)
 
 
 @simulated

@@ -1219,8 +1219,8 @@ async def test_a_restarted_kernel_gets_the_answers_to_its_own_requests() -> None
 
 @pytest.mark.xfail(
     strict=True,
-    reason="the scopes of requests are kept by numbers that each incarnation uses anew: the second "
-    "to end finds none, which ends the runtime",
+    reason="a request of a killed process goes on, and keeps the next process from its number: the "
+    "link of that one is cut",
 )
 def test_requests_that_outlive_their_kernel_do_not_meddle_with_those_of_the_next() -> None:
     simulation = Simulation(SEED)
