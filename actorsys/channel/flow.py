@@ -129,6 +129,15 @@ class Flow:
         """Write what was sent so far, in place of at the end of the scheduler's tick."""
         self._channel.outbox.flush()
 
+    @property
+    def is_behind(self) -> bool:
+        """Whether something that was sent is not with the kernel of this machine yet."""
+        return self._channel.outbox.size > 0
+
+    async def wait_written(self) -> None:
+        """Wait until it is, or the link is lost."""
+        await self._channel.wait_flushed()
+
     def divert(self, sink: Callable[[Any], None]) -> None:
         """Pass items to *sink*, in the reader's task, in place of keeping them for `receive`.
 

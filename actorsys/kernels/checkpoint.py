@@ -47,7 +47,9 @@ class Checkpoint:
           OSError: it cannot be written.
         """
         text = json.dumps(self.state)
-        await _run_blocking(functools.partial(_write_atomically, self._path, text))
+        # A thread cannot be stopped: given up half way, it would write into the next save.
+        with trio.CancelScope(shield=True):
+            await _run_blocking(functools.partial(_write_atomically, self._path, text))
         self._unsaved = 0
 
 

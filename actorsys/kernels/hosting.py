@@ -86,6 +86,7 @@ class KernelHost:
             if self.is_active and self._queue:
                 message = self._read_next()
                 if message is not None:
+                    await self._wait_told()
                     return message
             elif self.should_terminate:
                 return None
@@ -109,6 +110,13 @@ class KernelHost:
         self.report_counts()
         assert self.wiring is not None
         self.wiring.flush()
+
+    async def _wait_told(self) -> None:
+        """Wait until the runtime will know what was taken, even if this process dies next."""
+        assert self.wiring is not None
+        if self.wiring.is_behind:
+            with trio.CancelScope(shield=True):  # the message is in our hands already
+                await self.wiring.wait_written()
 
     def put_down(self) -> None:
         """Count what was taken as processed."""

@@ -261,11 +261,12 @@ class Kernel:
             assert self._wiring is not None
             if type(rest[0]) is not int or rest[0] in self._requests:
                 raise ValueError("a request has a number of its own")
-            self._tasks.start_soon(self._do_request, self._wiring, rest)
+            scope = self._requests[rest[0]] = trio.CancelScope()
+            self._tasks.start_soon(self._do_request, self._wiring, scope, rest)
         elif kind == ToRuntime.GIVEN_UP:
-            scope = self._requests.get(rest[0])
-            if scope is not None:
-                scope.cancel()
+            given_up = self._requests.get(rest[0])
+            if given_up is not None:
+                given_up.cancel()
         elif kind == ToRuntime.UNREADABLE:
             number, reason = rest
             self._on_unreadable(self._at_hand.find(number), reason)
@@ -294,18 +295,23 @@ class Kernel:
             self._responses.push(data, priority)
             self._has_response.unpark()
 
-    async def _do_request(self, wiring: Wiring, request: list[Any]) -> None:
+    async def _do_request(
+        self, wiring: Wiring, scope: trio.CancelScope, request: list[Any]
+    ) -> None:
         """Do what the kernel has asked for, and answer; unless it has given up, or is gone."""
         number = request[0]
         error: list[str] | None = None
         answer: bytes | None = None
-        with trio.CancelScope() as self._requests[number]:
+        with scope:
             try:
+                # A request that was given up just before is let go first: it may be the same one.
+                await trio.lowlevel.checkpoint()
                 answer = await self._on_request(*_checked_request(*request))
             except Exception as reason:
                 # Whatever it is, it is the answer: the kernel waits for it.
                 error = [type(reason).__name__, cut(str(reason), self._limits.max_text_chars)]
-        scope = self._requests.pop(number)
+        if self._requests.get(number) is scope:
+            del self._requests[number]
         if self._wiring is wiring and not scope.cancelled_caught:
             wiring.send(ToKernel.ANSWER, number, error, answer)
 
@@ -405,6 +411,9 @@ class Kernel:
             self._statistics.restarts += 1
 
     def _unlink(self) -> None:
+        for scope in self._requests.values():
+            scope.cancel()  # who has asked is gone
+        self._requests = {}
         self._wiring = None
         self._gate_as_told = None
         self._statistics.add_process(self._of_process)

@@ -87,6 +87,18 @@ class Wiring:
                     self._kept.popleft()
                 self._sent.unpark_all()
                 await self._changed.park()
+        self._kept.clear()
+        self._sent.unpark_all()
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether something that was sent has not left this process."""
+        return bool(self._kept) or self._flow.is_behind
+
+    async def wait_written(self) -> None:
+        """Wait until everything has left this process, or the stream is over."""
+        await self.wait_sent()
+        await self._flow.wait_written()
 
     def flush(self) -> None:
         """Give the kernel what was sent so far, in place of at the end of this tick."""

@@ -179,10 +179,6 @@ async def test_counting_lets_other_tasks_run(path: Path) -> None:
         assert scope.cancelled_caught
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="the thread of a save that is cancelled writes on, into the file of the next one",
-)
 async def test_a_save_that_is_given_up_does_not_spoil_the_next(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -212,13 +212,7 @@ async def test_no_more_responses_are_kept_than_there_is_room_for() -> None:
         assert isinstance(kept, ActorsysError) or len(kept) <= 8
 
 
-HURRIED = pytest.mark.xfail(
-    strict=True,
-    reason="two that are read together both pass the check; the second to end finds none",
-)
-
-
-@pytest.mark.parametrize("pause", [0.01, pytest.param(0.0, marks=HURRIED)])
+@pytest.mark.parametrize("pause", [0.01, 0.0])
 @simulated
 async def test_requests_with_one_number_are_contained(pause: float) -> None:
     one = [REQUEST, 0, "ask", "answer", [b"?", 128, KEY], 0.1]

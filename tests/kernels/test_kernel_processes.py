@@ -136,11 +136,6 @@ async def test_a_kernel_that_dies_in_whatever_way_comes_back_to_what_it_had_not_
         assert (statistics.received, statistics.restarts, statistics.errors) == (8, 3, 1)
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="that a message was taken waits behind what the kernel has sent before, and a crash "
-    "forgets it: the message is given again",
-)
 async def test_a_message_that_kills_is_given_once_however_much_was_sent_before(
     tmp_path: Path,
 ) -> None:

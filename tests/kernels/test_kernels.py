@@ -998,10 +998,6 @@ async def test_who_refuses_a_publication_does_not_keep_it_from_the_others() -> N
         assert values(await received(runtime, "sub2", 1)) == [1]
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="who asks the same again at once may come before the first ask has been cancelled",
-)
 @simulated
 async def test_a_kernel_that_gave_up_asking_may_ask_again() -> None:
     async with open_kernels(remote.retrying, remote.silent) as runtime:
@@ -1217,11 +1213,6 @@ async def test_a_restarted_kernel_gets_the_answers_to_its_own_requests() -> None
         assert (await runtime.ask("asker", Job(2, seconds=3), timeout=20)).value == 2
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="a request of a killed process goes on, and keeps the next process from its number: the "
-    "link of that one is cut",
-)
 def test_requests_that_outlive_their_kernel_do_not_meddle_with_those_of_the_next() -> None:
     simulation = Simulation(SEED)
 
