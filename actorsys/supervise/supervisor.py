@@ -242,6 +242,8 @@ class Supervisor:
 
         on_second = self._actor.interrupts.on_second
         on_second.append(kill_all)
+        if self._actor.interrupts.count > 1:  # it came while the body was still ending
+            kill_all()
         try:
             while any(child.gone is None for child in stopping):
                 try:
