@@ -43,7 +43,7 @@ RUNS = (
     Run("simulation", ("scripts/chaos", "simulation", "--full"), 1),
     Run("soak", ("scripts/soak", "--full"), 8),
     Run("fuzz", ("scripts/fuzz",), 12),
-    Run("suite", (sys.executable, "-m", "scripts.rings.suite", "--times", "20"), 50),
+    Run("suite", (sys.executable, "-m", "scripts.rings.suite", "--times", "20"), 35),
 )
 
 _HEAD = """\

@@ -22,7 +22,7 @@ def run_suite(times: int, seed: int) -> Iterator[Figure]:
     clean = 0
     for _ in range(times):
         done = subprocess.run(
-            [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"],
+            ["scripts/test", "-q", "-p", "no:cacheprovider"],
             cwd=ROOT,
             capture_output=True,
             text=True,

@@ -973,7 +973,7 @@ def test_the_innermost_field_in_a_list_is_named() -> None:
         ("pair", 5),
         ("pair", "ab"),
         ("inner", {"value": 1}),
-        ("inner", Frozen()),
+        ("inner", Frozen(message_id=uuid.UUID(int=4711))),
         ("inner", None),
     ],
     ids=str,

@@ -130,7 +130,7 @@ def test_a_strategy_is_a_value(value: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "strategy", [OneCancelsAll, *RESTARTING, None, "one_for_one", 3, Backoff(), object()], ids=str
+    "strategy", [OneCancelsAll, *RESTARTING, None, "one_for_one", 3, Backoff(), b"one"], ids=str
 )
 async def test_a_nursery_is_not_opened_with_what_is_no_strategy(strategy: Any) -> None:
     with pytest.raises(TypeError, match="strategy"):

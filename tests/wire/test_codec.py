@@ -144,7 +144,7 @@ PLAIN = [
     set(),
     {1, "a", (2, 3)},
     frozenset([1, frozenset([2])]),
-    uuid.uuid4(),
+    uuid.UUID(int=4711),
     datetime.datetime(2024, 2, 29, 12, 30, 15, 999999),
     datetime.datetime.min,
     datetime.datetime.max,
