@@ -356,7 +356,7 @@ class Kernel:
     async def run(self) -> None:
         """Stay linked with its process, through all its incarnations, until it has ended."""
         async with open_services() as self._tasks:
-            while self.state not in (KernelState.TERMINATED, KernelState.FAILED):
+            while self.is_alive:
                 try:
                     await self._run_linked()
                     self._end(KernelState.TERMINATED, None)
@@ -376,10 +376,10 @@ class Kernel:
             async with ctx.open_stream() as stream, open_services() as services:
                 wiring = self._wiring = Wiring(stream.flow, self._on_item)
                 services.start_soon(wiring.run)
-                self._freed = self._options.output_queue_size - len(self._responses) - room
-                if self._freed > 0:  # received while the link was being opened
-                    wiring.send(ToKernel.ROOM, self._freed)
                 self._freed = 0
+                more = self._options.output_queue_size - len(self._responses) - room
+                if more > 0:  # received while the link was being opened
+                    wiring.send(ToKernel.ROOM, more)
                 self._credits = self._prefetched
                 wiring.send(ToKernel.GATE, self._is_gate_open)
                 self._pump()
@@ -449,7 +449,7 @@ class Kernel:
           ActorUnavailable: it has ended and will never be.
         """
         while self.state is not state:
-            if self.state in (KernelState.TERMINATED, KernelState.FAILED):
+            if not self.is_alive:
                 raise self._gone()
             await self._changed.park()
 
@@ -498,7 +498,7 @@ class Kernel:
 
     async def wait_over(self) -> None:
         """Wait until it has ended."""
-        while self.state not in (KernelState.TERMINATED, KernelState.FAILED):
+        while self.is_alive:
             await self._changed.park()
 
     async def statistics(self) -> KernelStatistics:

@@ -295,11 +295,6 @@ def _upgrade(cls: Any, *, from_version: int) -> Callable[[Upgrade], Upgrade]:
     return register
 
 
-def is_message(value: object) -> bool:
-    """Tell whether *value* is an instance of a class that `@message` has made."""
-    return schema_of(type(value)) is not None
-
-
 class Envelope(NamedTuple):
     """A message as it is passed on: whoever does so need not know its class."""
 

@@ -10,6 +10,7 @@ import trio
 
 from ..transport import Transport
 from ..transport.interface import Buffer, checked_count
+from ..transport.one_task import OneTask
 from .faults import Faults
 
 _IN_FLIGHT_BYTES = 256 * 1024
@@ -80,8 +81,8 @@ class FaultyTransport(Transport):
         self._departed = _Journey()
         self._arrived = _Journey()
         self._is_delivering = False
-        self._sending = _Exclusive()
-        self._receiving = _Exclusive()
+        self._sending = OneTask()
+        self._receiving = OneTask()
         faults.attach(self)
 
     def __repr__(self) -> str:
@@ -241,18 +242,3 @@ def _first_bytes(views: Iterable[memoryview], count: int) -> Iterator[memoryview
             return
         yield view[:count]
         count -= len(view)
-
-
-class _Exclusive:
-    """Refuses a second task in the same direction, as every trio stream does."""
-
-    def __init__(self) -> None:
-        self._is_taken = False
-
-    def __enter__(self) -> None:
-        if self._is_taken:
-            raise trio.BusyResourceError("another task is using this transport")
-        self._is_taken = True
-
-    def __exit__(self, *_: object) -> None:
-        self._is_taken = False

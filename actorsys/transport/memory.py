@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import trio
 
 from .interface import Buffer, Listener, Transport, checked_count
+from .one_task import OneTask
 
 _CAPACITY_BYTES = 65536
 
@@ -56,8 +57,8 @@ class MemoryTransport(Transport):
         self._out = outgoing
         self._in = incoming
         self._closed = False
-        self._sending = False
-        self._receiving = False
+        self._sending = OneTask()
+        self._receiving = OneTask()
 
     def __repr__(self) -> str:
         state = "closed" if self._closed else "open"
@@ -75,7 +76,7 @@ class MemoryTransport(Transport):
         return sent
 
     async def send_all(self, data: Buffer) -> None:
-        with self._exclusively("_sending"):
+        with self._sending:
             await trio.lowlevel.checkpoint()
             rest = memoryview(data).cast("B")
             self._check_sendable()
@@ -85,14 +86,14 @@ class MemoryTransport(Transport):
                     await self._wait_for_room()
 
     async def wait_send_all_might_not_block(self) -> None:
-        with self._exclusively("_sending"):
+        with self._sending:
             await trio.lowlevel.checkpoint()
             self._check_sendable()
             await self._wait_for_room()
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
         count = checked_count(max_bytes)
-        with self._exclusively("_receiving"):
+        with self._receiving:
             await trio.lowlevel.checkpoint()
             self._check_open()
             while not self._in.data:
@@ -133,25 +134,6 @@ class MemoryTransport(Transport):
         self._check_open()
         if self._out.receiver_closed:
             raise trio.BrokenResourceError("the peer closed this transport")
-
-    def _exclusively(self, flag: str) -> _Exclusive:
-        return _Exclusive(self, flag)
-
-
-class _Exclusive:
-    """Refuses a second task in the same direction, as every trio stream does."""
-
-    def __init__(self, transport: MemoryTransport, flag: str) -> None:
-        self._transport = transport
-        self._flag = flag
-
-    def __enter__(self) -> None:
-        if getattr(self._transport, self._flag):
-            raise trio.BusyResourceError("another task is using this transport")
-        setattr(self._transport, self._flag, True)
-
-    def __exit__(self, *_: object) -> None:
-        setattr(self._transport, self._flag, False)
 
 
 def memory_transport_pair(

@@ -20,6 +20,7 @@ from typing import Any, NoReturn, TypeVar, Union
 import trio
 
 from .interface import Buffer, Listener, Transport, checked_count
+from .one_task import OneTask
 from .sockets import SocketListener, SocketTransport, connect_socket
 
 SCHEME = "tls"
@@ -189,8 +190,8 @@ class TlsTransport(Transport):
         self._awaits_input = False  # encrypting has to wait for the rest of a message of TLS itself
         self._received = 0
 
-        self._sending = _OneTask()
-        self._receiving = _OneTask()
+        self._sending = OneTask()
+        self._receiving = OneTask()
         self._room = _SharedWait()
         self._input = _SharedWait()
 
@@ -478,21 +479,6 @@ def _pieces(parts: Sequence[memoryview], skip: int) -> Iterator[memoryview]:
         for start in range(skip, len(part), _RECORD_BYTES):
             yield part[start : start + _RECORD_BYTES]
         skip = max(0, skip - len(part))
-
-
-class _OneTask:
-    """Refuses a second task in the same direction, as every trio stream does."""
-
-    def __init__(self) -> None:
-        self._busy = False
-
-    def __enter__(self) -> None:
-        if self._busy:
-            raise trio.BusyResourceError("another task is using this transport")
-        self._busy = True
-
-    def __exit__(self, *_: object) -> None:
-        self._busy = False
 
 
 class _SharedWait:
