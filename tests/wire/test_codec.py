@@ -191,7 +191,7 @@ def type_name(value: Any) -> str:
 def fixed_id(value: Any) -> str:
     """Return a name for a parameter that is the same in every process; sets have no order."""
     items = sorted(map(ascii, value)) if isinstance(value, (set, frozenset)) else value
-    return f"{type_name(value)} {ascii(items)}"[:40]
+    return f"{type_name(value)} {items!a}"[:40]
 
 
 @pytest.mark.parametrize("value", PLAIN, ids=fixed_id)
