@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import gc
+import signal
 from collections.abc import Iterator
 
 import pytest
 
 from actorsys.testing import Resources
+
+
+@pytest.fixture(scope="session", autouse=True)
+def interrupts_heeded() -> None:
+    """Let programs started by tests take SIGINT: what a shell runs in the background does not."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session", autouse=True)

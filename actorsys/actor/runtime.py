@@ -64,22 +64,21 @@ class StopRequest(NamedTuple):
 class Interrupts:
     """How often Ctrl-C was pressed, for the root: one hurries, a second one kills.
 
-    trio raises KeyboardInterrupt in one task only; nurseries in other tasks look here.
+    trio raises KeyboardInterrupt in one task only; nurseries in other tasks look here. ``count``
+    is right at once, ``listeners`` are called soon after each.
     """
 
     def __init__(self) -> None:
         self.count = 0
-        self.on_second: list[Callable[[], None]] = []
+        self.listeners: list[Callable[[], None]] = []
 
     def __repr__(self) -> str:
         return f"<Interrupts: {self.count}>"
 
-    def note(self) -> None:
-        """Take note of one."""
-        self.count += 1
-        if self.count > 1:
-            for callback in list(self.on_second):
-                callback()
+    def tell(self) -> None:
+        """Tell the listeners."""
+        for listener in list(self.listeners):
+            listener()
 
 
 @contextmanager
@@ -95,7 +94,8 @@ def noting_interrupts(interrupts: Interrupts) -> Iterator[None]:
     token = trio.lowlevel.current_trio_token()
 
     def on_sigint(number: int, frame: types.FrameType | None) -> None:
-        token.run_sync_soon(interrupts.note)
+        interrupts.count += 1  # here, so that what this very signal cancels finds it noted
+        token.run_sync_soon(interrupts.tell)
         before(number, frame)
 
     signal.signal(signal.SIGINT, on_sigint)

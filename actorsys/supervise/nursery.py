@@ -131,7 +131,11 @@ class ActorNursery:
         return child.portal
 
     async def cancel(self) -> None:
-        """Stop every child; return when all are reaped. The body goes on."""
+        """Stop every child; return when all are reaped. The body goes on.
+
+        Raises:
+          KeyboardInterrupt: Ctrl-C came meanwhile; all are reaped.
+        """
         await self._supervisor.stop_all(None)
 
     # --- starting ------------------------------------------------------------------------
@@ -203,8 +207,12 @@ class ActorNursery:
         if is_fatal:
             self._scope.cancel()
 
+    @property
+    def _is_empty(self) -> bool:
+        return not self._one_shots and self._supervisor.is_empty
+
     async def _wait_empty(self) -> None:
-        while self._one_shots or not self._supervisor.is_empty:
+        while not self._is_empty:
             await self._supervisor.wait_changed()
 
     @enable_ki_protection
@@ -212,11 +220,12 @@ class ActorNursery:
         """Stop what is left, after the body has ended; nothing can be started any more."""
         self._is_closed = True
         hurry = _is_interrupt(error) or self._actor.interrupts.count > 0
-        await self._supervisor.stop_all(
-            self._actor.limits.interrupt_grace_seconds if hurry else None
-        )
-        with trio.CancelScope(shield=True):
-            await self._wait_empty()
+        try:
+            await self._supervisor.stop_all(
+                self._actor.limits.interrupt_grace_seconds if hurry else None
+            )
+        finally:
+            await self._supervisor.outlast(lambda: self._is_empty)
 
 
 def _refuse_restart_of_one_shot(fn: Callable[..., Any], kwargs: dict[str, Any]) -> None:
@@ -285,7 +294,11 @@ async def _open_nursery_of(actor: Actor, strategy: Strategy) -> AsyncIterator[Ac
                 await nursery._wait_empty()
         except BaseException as raised:
             error = raised
-        await nursery._close(error)
+        try:
+            await nursery._close(error)
+        except KeyboardInterrupt as interrupt:
+            if not _is_interrupt(error):
+                interrupt.__cause__, error = error, interrupt
         if not nursery.failures:
             if error is not None:
                 raise error

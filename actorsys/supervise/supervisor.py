@@ -219,10 +219,13 @@ class Supervisor:
 
     @enable_ki_protection
     async def stop_all(self, grace: float | None) -> None:
-        """Stop every child there is now; a second Ctrl-C kills them.
+        """Stop every child there is now. Ctrl-C meanwhile hurries them, a second one kills.
 
         Those of a restarting strategy are stopped one after the other, the last one first, within
         one grace. Who is started meanwhile is not waited for.
+
+        Raises:
+          KeyboardInterrupt: it came meanwhile; they are gone.
         """
         for newcomer in self._newcomers:
             newcomer.forgo()
@@ -230,29 +233,45 @@ class Supervisor:
         for child in stopping:
             child.forgo()
         if self._policy is None:
-            for child in stopping:
-                self._services.start_soon(self.end, child, grace)
+            self._end_at_once(stopping, grace)
         else:
             self._stop_in_order(stopping, grace)
 
-        def kill_all() -> None:
-            for child in stopping:
-                if child.gone is None:
+        def on_interrupt() -> None:
+            left = [child for child in stopping if child.gone is None]
+            if self._actor.interrupts.count > 1:
+                for child in left:
                     child.kill()
+            else:
+                self._end_at_once(left, self._actor.limits.interrupt_grace_seconds)
 
-        on_second = self._actor.interrupts.on_second
-        on_second.append(kill_all)
         if self._actor.interrupts.count > 1:  # it came while the body was still ending
-            kill_all()
+            on_interrupt()
+        self._actor.interrupts.listeners.append(on_interrupt)
         try:
-            while any(child.gone is None for child in stopping):
-                try:
-                    with trio.CancelScope(shield=True):
-                        await self.wait_changed()
-                except KeyboardInterrupt:
-                    kill_all()
+            await self.outlast(lambda: all(child.gone is not None for child in stopping))
         finally:
-            on_second.remove(kill_all)
+            self._actor.interrupts.listeners.remove(on_interrupt)
+
+    async def outlast(self, is_done: Callable[[], bool]) -> None:
+        """Wait until *is_done*, whatever happens.
+
+        Raises:
+          KeyboardInterrupt: it came meanwhile.
+        """
+        interrupt: KeyboardInterrupt | None = None
+        with trio.CancelScope(shield=True):
+            while not is_done():
+                try:
+                    await self.wait_changed()
+                except KeyboardInterrupt as raised:
+                    interrupt = raised
+        if interrupt is not None:
+            raise interrupt
+
+    def _end_at_once(self, stopping: Sequence[Child], grace: float | None) -> None:
+        for child in stopping:
+            self._services.start_soon(self.end, child, grace)
 
     def _stop_in_order(self, stopping: list[Child], grace: float | None) -> None:
         deadline = trio.current_time() + self._actor.grace_for_children(grace)

@@ -51,6 +51,12 @@ def actor_name(pid: int) -> str:
     return ""
 
 
+def heed_interrupts() -> None:
+    """Let programs started from here take SIGINT: what a shell runs in the background does not."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 def end_session(session: int) -> None:
     """Kill every process of *session*, and return when they are gone."""
 

@@ -123,6 +123,7 @@ def open_session(
 ) -> Iterator[subprocess.Popen[bytes]]:
     """Run *command* in a session of its own; all of it is killed when the block ends."""
     path = os.pathsep.join([*map(str, _ROOTS), *filter(None, [os.environ.get("PYTHONPATH")])])
+    processes.heed_interrupts()
     with subprocess.Popen(
         command,
         stdin=subprocess.PIPE,

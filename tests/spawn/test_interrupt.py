@@ -162,3 +162,55 @@ def test_an_interrupt_in_the_middle_of_the_readers_work_reaches_the_main_task(
 ) -> None:
     ended = run_script(tmp_path, INTERRUPTED_READER, timeout=10)
     assert (ended.status, ended.stdout, ended.stderr) == (0, "interrupted []\n", "")
+
+
+INTERRUPTED_CLOSE = """
+import os, signal
+import trio, trio.testing
+import actorsys
+
+async def refuse():
+    with trio.CancelScope(shield=True):
+        await trio.sleep_forever()
+
+async def own(task_status=trio.TASK_STATUS_IGNORED):
+    limits = actorsys.Limits(stop_grace_seconds=30, kill_after_seconds=0.2)
+    async with actorsys.open_nursery(limits=limits) as nursery:
+        portal = await nursery.start_actor("unwilling", modules=[__name__])
+        async with trio.open_nursery() as calls:
+            calls.start_soon(portal.run, refuse)
+            await trio.testing.wait_all_tasks_blocked(0.05)
+            calls.cancel_scope.cancel()
+        task_status.started()
+
+async def main():
+    async with trio.open_nursery() as tasks:
+        if IN_TASK:
+            await tasks.start(own)
+        else:
+            tasks.start_soon(interrupt)
+            await own()
+            print("went on")
+        await interrupt()
+        await trio.sleep_forever()
+
+async def interrupt():
+    await trio.testing.wait_all_tasks_blocked(0.8)
+    os.kill(os.getpid(), signal.SIGINT)
+
+if __name__ == "__main__":
+    try:
+        trio.run(main)
+    except BaseException as error:
+        group = BaseExceptionGroup("", [error])
+        print("interrupted", group.subgroup(KeyboardInterrupt) is not None)
+"""
+
+
+@pytest.mark.parametrize("in_task", [True, False])
+def test_an_interrupt_while_the_nursery_closes_hurries_and_is_not_lost(
+    tmp_path: Path, in_task: bool
+) -> None:
+    code = INTERRUPTED_CLOSE.replace("IN_TASK", str(in_task))
+    ended = run_script(tmp_path, code, timeout=10)
+    assert (ended.status, ended.stdout, ended.stderr) == (0, "interrupted True\n", "")
