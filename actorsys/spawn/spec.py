@@ -100,7 +100,8 @@ def script_of_this_process(wanted: Iterable[str]) -> tuple[str, str] | None:
     if not any(name.partition(":")[0] == MAIN for name in wanted):
         return None
     main = sys.modules[MAIN]
-    path = getattr(main, "__file__", None)
+    # Once a script has run to its end, with its threads going on, only its loader tells.
+    path = getattr(main, "__file__", None) or getattr(main.__loader__, "path", None)
     if path is None or not os.path.isfile(path):
         raise SpawnError(
             "functions typed into an interactive session, or piped in, cannot be run in another "

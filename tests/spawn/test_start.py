@@ -467,3 +467,31 @@ async def test_what_an_actor_started_does_not_hold_up_its_end(
             await portal.cancel_actor()
         assert is_running(left_behind)
         os.kill(left_behind, signal.SIGKILL)
+
+
+OUTLIVED_SCRIPT = """
+import threading
+import trio
+import actorsys
+
+def double(number):
+    return 2 * number
+
+async def main():
+    async with actorsys.open_nursery() as nursery:
+        portal = await nursery.start_actor("late", modules=[__name__])
+        print(await portal.run(double, 21))
+        await portal.cancel_actor()
+
+def outlive():
+    threading.main_thread().join()
+    trio.run(main)
+
+if __name__ == "__main__":
+    threading.Thread(target=outlive).start()
+"""
+
+
+def test_a_thread_that_outlives_its_script_can_start_actors_of_it(tmp_path: Path) -> None:
+    ended = run_script(tmp_path, OUTLIVED_SCRIPT)
+    assert (ended.status, ended.stdout, ended.stderr) == (0, "42\n", "")
