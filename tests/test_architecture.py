@@ -10,7 +10,17 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parent.parent / "actorsys"
-FLOORS = ["wire", "transport", "channel", "actor", "spawn", "supervise", "kernels", "testing"]
+FLOORS = [
+    "memory",
+    "wire",
+    "transport",
+    "channel",
+    "actor",
+    "spawn",
+    "supervise",
+    "kernels",
+    "testing",
+]
 """Ground to roof; `errors` and `limits` lie under all of them."""
 
 FOUNDATION = {"errors", "limits"}

@@ -51,6 +51,11 @@ class AtHand(Generic[T]):
         if not self._counts[priority]:
             self._occupied ^= 1 << priority
 
+    def discard(self, number: int) -> None:
+        """Remove the item with *number*, if there is one."""
+        if number in self._items:
+            self.remove(number)
+
     def clear(self) -> list[T]:
         """Take everything, in order."""
         items = [item for item, _ in self._items.values()]

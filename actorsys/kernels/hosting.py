@@ -20,6 +20,7 @@ from .kernel_context import Idle, KernelContext
 from .messages import decode_message, encode_message, enveloped
 from .priority_queue import PriorityQueue
 from .statistics import Histogram
+from .taken import TakenPage
 from .wiring import ToKernel, ToRuntime, Wiring
 
 logger = logging.getLogger("actorsys.kernels")
@@ -40,13 +41,14 @@ class _Arrived(NamedTuple):
 class KernelHost:
     """The mailbox of a kernel at its own end, and what its context does."""
 
-    def __init__(self, room: int, *, is_prefetching: bool) -> None:
+    def __init__(self, room: int, page: TakenPage | None, *, is_prefetching: bool) -> None:
         self.is_active = False
         self.wiring: Wiring | None = None
         self._queue: PriorityQueue[_Arrived] = PriorityQueue()
         self._is_prefetching = is_prefetching
         self._is_wanted = False
         self._is_ending = False
+        self._page = page
         self._in_hand: list[float] = []
         self._asked: OrderedDict[uuid.UUID, None] = OrderedDict()
         self._room = room
@@ -84,9 +86,10 @@ class KernelHost:
             self.put_down()
         while True:
             if self.is_active and self._queue:
-                message = self._read_next()
+                arrived = self._queue.pop()
+                message = self._read(arrived)
                 if message is not None:
-                    await self._wait_told()
+                    await self._tell_taken(arrived.number)
                     return message
             elif self.should_terminate:
                 return None
@@ -111,9 +114,17 @@ class KernelHost:
         assert self.wiring is not None
         self.wiring.flush()
 
-    async def _wait_told(self) -> None:
-        """Wait until the runtime will know what was taken, even if this process dies next."""
+    async def _tell_taken(self, number: int) -> None:
+        """Return when the runtime will know of a message taken, even if this process dies next."""
         assert self.wiring is not None
+        # What was sent for earlier messages must not be lost with this one either.
+        is_behind = self.wiring.is_behind
+        self._send(ToRuntime.TAKEN, number)
+        if self._page is not None:
+            self._page.last = number
+            if not is_behind:
+                return
+        self.wiring.flush()
         if self.wiring.is_behind:
             with trio.CancelScope(shield=True):  # the message is in our hands already
                 await self.wiring.wait_written()
@@ -127,9 +138,8 @@ class KernelHost:
             self._processed += len(self._in_hand)
             self._in_hand.clear()
 
-    def _read_next(self) -> Any:
-        """Take the next message; None if it cannot be read, which is told and counted."""
-        arrived = self._queue.pop()
+    def _read(self, arrived: _Arrived) -> Any:
+        """Return a message that has arrived; None if it cannot be read, told and counted."""
         try:
             message = decode_message(arrived.data)
         except RemoteProtocolError as error:
@@ -137,10 +147,6 @@ class KernelHost:
             self._send(ToRuntime.UNREADABLE, arrived.number, str(error))
             logger.error("a message cannot be read: %s", error)
             return None
-        self._send(ToRuntime.TAKEN, arrived.number)
-        # Before anything is done with it, the runtime shall know that it is not to be given again.
-        assert self.wiring is not None
-        self.wiring.flush()
         self._in_hand.append(arrived.accepted_at)
         if arrived.is_asked:
             self._asked[message.message_id] = None
@@ -292,12 +298,24 @@ async def host_kernel(
     name: str,
     room: int,
     is_prefetching: bool,
+    page_address: list[int] | None,
 ) -> None:
     """Be the kernel *name*, linked by *ctx* to its runtime, until it ends or crashes.
 
     A crash ends the process: its supervisor decides what follows.
     """
-    host = KernelHost(room, is_prefetching=is_prefetching)
+    with TakenPage.opened(page_address) as page:
+        await _run_kernel(
+            ctx, function, name, KernelHost(room, page, is_prefetching=is_prefetching)
+        )
+
+
+async def _run_kernel(
+    ctx: Context,
+    function: Callable[[KernelContext], Awaitable[None]],
+    name: str,
+    host: KernelHost,
+) -> None:
     await ctx.started()
     async with ctx.open_stream() as stream, trio.open_nursery() as tasks:
         host.wiring = Wiring(stream.flow, host.on_item)

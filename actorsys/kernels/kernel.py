@@ -31,6 +31,7 @@ from .messages import Envelope, checked_priority
 from .priority_queue import PriorityQueue
 from .ring_kernels import KernelState, MailboxOptions
 from .statistics import Counted, KernelStatistics, checked_counts
+from .taken import TakenPage
 from .wiring import ToKernel, ToRuntime, Wiring
 
 _PREFETCHED = 16  # messages that a kernel has at hand, so that it need not wait for the next one
@@ -120,6 +121,7 @@ class Kernel:
         keeps_back = options.backpressure is BackpressureStrategy.DROP_OLDEST
         self._prefetched = 0 if keeps_back else min(_PREFETCHED, options.queue_size)
         self._at_hand: AtHand[_Accepted] = AtHand()
+        self._page = TakenPage.create()
         self._credits = 0
         self._is_gate_open = False
         self._gate_as_told: bool | None = None
@@ -355,6 +357,13 @@ class Kernel:
 
     async def run(self) -> None:
         """Stay linked with its process, through all its incarnations, until it has ended."""
+        try:
+            await self._run()
+            await self.portal.cancel_actor()
+        finally:
+            self._close_page()
+
+    async def _run(self) -> None:
         async with open_services() as self._tasks:
             while self.is_alive:
                 try:
@@ -366,12 +375,12 @@ class Kernel:
                     self._end(KernelState.TERMINATED, None)  # somebody has stopped its actor
                 except ActorsysError as error:
                     self._end(KernelState.FAILED, error)
-        await self.portal.cancel_actor()
 
     async def _run_linked(self) -> None:
         """Be linked with one incarnation until its function has ended."""
         room = self._options.output_queue_size - len(self._responses)
-        start = (self.name, room, bool(self._prefetched))
+        page = None if self._page is None else list(self._page.address)
+        start = (self.name, room, bool(self._prefetched), page)
         async with self.portal.open_context(self._entry, *start) as (ctx, _):
             async with ctx.open_stream() as stream, open_services() as services:
                 wiring = self._wiring = Wiring(stream.flow, self._on_item)
@@ -391,8 +400,7 @@ class Kernel:
     async def _follow_restart(self, death: ActorUnavailable) -> None:
         """Take back what the process had at hand, and wait for the next incarnation."""
         self._unlink()
-        taken_back = self._at_hand.clear()
-        self._mailbox.held = 0
+        taken_back = self._take_back()
         for accepted in reversed(taken_back):
             self._mailbox.queue.push_front(accepted, accepted.envelope.priority)
         waiting = {one.envelope.message_id for one in self._mailbox.everything()}
@@ -409,6 +417,18 @@ class Kernel:
             )
         else:
             self._statistics.restarts += 1
+
+    def _take_back(self) -> list[_Accepted]:
+        """Return what the process had at hand and has not taken."""
+        if self._page is not None and self._page.last is not None:
+            self._at_hand.discard(self._page.last)
+        self._mailbox.held = 0
+        return self._at_hand.clear()
+
+    def _close_page(self) -> None:
+        page, self._page = self._page, None
+        if page is not None:
+            page.close()
 
     def _unlink(self) -> None:
         for scope in self._requests.values():
@@ -428,8 +448,7 @@ class Kernel:
             self._unlink()
         for ask in self._asks.values():
             ask.end(self._gone())
-        left = [*self._at_hand.clear(), *self._mailbox.queue.clear()]
-        self._mailbox.held = 0
+        left = [*self._take_back(), *self._mailbox.queue.clear()]
         self._drop(left, "terminated" if failure is None else "crashed")
         self._mailbox.refuse(self._gone)
         self._changed.unpark_all()

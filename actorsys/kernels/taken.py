@@ -1,0 +1,77 @@
+"""Which message a kernel has taken last, in memory that outlives its process.
+
+That must be known before anything is done with the message, or a crash would have it given once
+more. To write it here costs nothing; a frame that says the same follows with the next write.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from ..memory import FileAddress, SharedFile, is_supported
+
+logger = logging.getLogger("actorsys.kernels")
+
+_WORD_BYTES = 8
+
+
+class TakenPage:
+    """The number of the message that was taken last.
+
+    Owned by a `Kernel`, which makes it and reads it; its process writes.
+    """
+
+    def __init__(self, file: SharedFile) -> None:
+        self._file = file
+        self._mapping = file.map(0, _WORD_BYTES)
+        self._word = self._mapping.view().cast("Q")
+
+    @classmethod
+    def create(cls) -> TakenPage | None:
+        """Make a page; None where there is no shared memory to be had."""
+        try:
+            return cls(SharedFile.create(_WORD_BYTES)) if is_supported() else None
+        except OSError as error:
+            logger.warning("no page for a kernel, each message costs more: %s", error)
+            return None
+
+    @classmethod
+    @contextmanager
+    def opened(cls, address: list[int] | None) -> Iterator[TakenPage | None]:
+        """Map the page at *address* for the block; None if it cannot be had."""
+        page: TakenPage | None = None
+        if address is not None:
+            try:
+                page = cls(SharedFile.open(FileAddress(*address)))
+            except (OSError, ValueError) as error:
+                logger.warning("the page of a kernel is out of reach: %s", error)
+        try:
+            yield page
+        finally:
+            if page is not None:
+                page.close()
+
+    def __repr__(self) -> str:
+        return f"<TakenPage: {self.last}>"
+
+    @property
+    def address(self) -> FileAddress:
+        """Where its process opens it."""
+        return self._file.address
+
+    @property
+    def last(self) -> int | None:
+        """The number of the message that was taken last; setting it is one store."""
+        return self._word[0] - 1 if self._word[0] else None
+
+    @last.setter
+    def last(self, number: int) -> None:
+        self._word[0] = number + 1
+
+    def close(self) -> None:
+        """Give the memory back."""
+        self._word.release()
+        self._mapping.close()
+        self._file.close()
