@@ -9,8 +9,10 @@ call. The package is a house, and each floor knows only those below it:
   supervise    the tree: nurseries, who is affected when an actor fails, monitors
   spawn        the process: start, watch and stop exactly one
   actor        the actor: runtime of a process, portals, contexts, streams
+  buffers      memory that is handed over: blocks, leases, pools
   channel      the link: one authenticated, multiplexed connection to a peer
   transport    bytes: TCP, Unix sockets, memory
+  memory       what the kernel shares between processes, and its locks
   wire         the protocol as values: frames, messages, handshake; no I/O
   errors, limits
 
@@ -35,19 +37,28 @@ from .actor import (
     Subscription,
     current_actor,
     monitor,
+    open_buffer,
     open_endpoint,
     open_link,
+    resolve_buffer,
     trace_context,
 )
+from .buffers import Buffer, BufferStatistics
 from .channel import context
 from .errors import (
     ActorDied,
     ActorsysError,
     ActorUnavailable,
     AuthenticationFailed,
+    BufferFault,
+    BufferLost,
+    BufferPoolFull,
+    BufferReleased,
     ChannelBroken,
     ChannelClosed,
     ContextCancelled,
+    DeviceOutOfMemory,
+    DeviceUnavailable,
     EncodeError,
     HandshakeError,
     LimitExceeded,
@@ -55,12 +66,15 @@ from .errors import (
     MailboxFull,
     NoRuntime,
     NotExposed,
+    NotReachable,
+    NotShareable,
     ProtocolError,
     ReceiveTimeout,
     RemoteActorError,
     RemoteProtocolError,
     RestartIntensityExceeded,
     SpawnError,
+    StaleBuffer,
     VersionMismatch,
 )
 from .limits import Limits
@@ -105,11 +119,19 @@ __all__ = [
     "AuthenticationFailed",
     "Backoff",
     "BackpressureStrategy",
+    "Buffer",
+    "BufferFault",
+    "BufferLost",
+    "BufferPoolFull",
+    "BufferReleased",
+    "BufferStatistics",
     "ChannelBroken",
     "ChannelClosed",
     "Checkpoint",
     "Context",
     "ContextCancelled",
+    "DeviceOutOfMemory",
+    "DeviceUnavailable",
     "Down",
     "EncodeError",
     "Endpoint",
@@ -127,6 +149,8 @@ __all__ = [
     "MsgStream",
     "NoRuntime",
     "NotExposed",
+    "NotReachable",
+    "NotShareable",
     "OneCancelsAll",
     "OneForAll",
     "OneForOne",
@@ -140,6 +164,7 @@ __all__ = [
     "RestartIntensityExceeded",
     "RingKernelRuntime",
     "SpawnError",
+    "StaleBuffer",
     "Subscription",
     "Tls",
     "VersionMismatch",
@@ -147,11 +172,13 @@ __all__ = [
     "current_actor",
     "message",
     "monitor",
+    "open_buffer",
     "open_endpoint",
     "open_link",
     "open_nursery",
     "register_error",
     "register_type",
+    "resolve_buffer",
     "ring_kernel",
     "run",
     "trace_context",

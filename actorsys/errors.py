@@ -179,3 +179,39 @@ class MailboxFull(ActorsysError):
 
 class ReceiveTimeout(ActorsysError, trio.TooSlowError, TimeoutError):
     """Nothing arrived in time."""
+
+
+class BufferFault(ActorsysError):
+    """A buffer cannot be had, used or handed over."""
+
+
+class BufferReleased(BufferFault):
+    """It was released here, and is not to be used any more."""
+
+
+class StaleBuffer(BufferFault):
+    """What was named is no buffer any more: its memory has been given back, or to another one."""
+
+
+class BufferLost(BufferFault):
+    """The process that the memory belongs to has ended."""
+
+
+class NotShareable(BufferFault):
+    """This memory cannot be shared; copy it into a buffer."""
+
+
+class NotReachable(BufferFault):
+    """The memory is on another machine, or belongs to another user; send a copy."""
+
+
+class BufferPoolFull(BufferFault):
+    """The pool has no room for another buffer of this size."""
+
+
+class DeviceUnavailable(BufferFault):
+    """There is no such device in this process; the error says what is missing."""
+
+
+class DeviceOutOfMemory(BufferFault):
+    """The device has no memory left."""

@@ -33,6 +33,23 @@ class Limits:
     max_name_bytes: int = 64
     """An actor's name; the handshake must fit into `handshake_bytes`."""
 
+    # --- buffers -------------------------------------------------------------------------
+
+    max_buffer_bytes: int = 16 * 1024 * MIB
+    """What the buffers of one actor may take. Memory is taken as it is written to; this is to
+    stop a leak before it stops the machine."""
+
+    max_resting_buffer_bytes: int = 256 * MIB
+    """Of that, what is kept for the next buffers when it is not in use."""
+
+    shared_array_bytes: int = 256 * KIB
+    """Arrays from here on reach an actor on this machine through shared memory. It saves a copy
+    in and out of the kernel, and costs a lease. 0 is every array; a large number is none."""
+
+    max_array_bytes: int = 256 * MIB
+    """What the arrays that were sent this way may take at a time, as long as somebody has them.
+    Beyond it they are copied."""
+
     # --- flow control ------------------------------------------------------------------
 
     stream_window_bytes: int = 256 * KIB

@@ -15,6 +15,7 @@ FLOORS = [
     "wire",
     "transport",
     "channel",
+    "buffers",
     "actor",
     "spawn",
     "supervise",

@@ -10,10 +10,11 @@ from .endpoint import Endpoint, open_endpoint
 from .host import Host, ProcessHandle
 from .link import open_link
 from .monitor import Down, Monitors, monitor
+from .open_buffer import open_buffer, resolve_buffer
 from .portal import Peer, PeerState, Portal
 from .reception import Expected, Reception
 from .runtime import Actor, ActorStatistics, StopRequest, open_runtime
-from .serve import run_call
+from .serve import make_channel, run_call
 from .stream import MsgStream, Subscription
 
 __all__ = [
@@ -35,10 +36,13 @@ __all__ = [
     "Subscription",
     "current_actor",
     "find_current_actor",
+    "make_channel",
     "monitor",
+    "open_buffer",
     "open_endpoint",
     "open_link",
     "open_runtime",
+    "resolve_buffer",
     "run_call",
     "trace_context",
 ]

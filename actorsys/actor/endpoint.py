@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import logging
 import sys
 import types
@@ -13,7 +12,7 @@ from contextlib import asynccontextmanager
 import trio
 from trio.lowlevel import enable_ki_protection
 
-from ..channel import Channel, Exposure, Service
+from ..channel import Channel, Exposure
 from ..errors import Uid
 from ..transport import Tls, Transport, is_local, listen_at
 from ..wire import Credentials, Session
@@ -21,7 +20,7 @@ from ..wire.handshake import KEY_BYTES
 from .current import current_actor
 from .door import Door
 from .runtime import Actor, open_services
-from .serve import run_call
+from .serve import make_channel
 
 logger = logging.getLogger("actorsys.endpoint")
 
@@ -34,7 +33,7 @@ class Endpoint:
     ) -> None:
         self.address = ""
         self._actor = actor
-        self._service = Service(exposure, functools.partial(run_call, actor), {})
+        self._exposure = exposure
         self._allow = dict(allow)
         self._links = links
         self._channels: set[Channel] = set()
@@ -62,7 +61,8 @@ class Endpoint:
                 limits.max_links_per_peer,
             )
             return False
-        channel = Channel(transport, session, self._service, limits, rest, is_remote=True)
+        connection = transport, session, rest
+        channel = make_channel(self._actor, connection, self._exposure, is_remote=True)
         self._channels.add(channel)
         self._links.start_soon(self._serve, channel)
         return True

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
 from trio.lowlevel import enable_ki_protection
 
-from ..channel import Channel, Exposure, Service, connect_channel
+from ..channel import Channel, Exposure, connect_channel
 from ..errors import ActorUnavailable, LocalProtocolError, Uid
 from ..transport import Tls, connect
 from ..wire import Credentials
@@ -18,7 +17,7 @@ from .endpoint import check_key
 from .monitor import Down, Monitors
 from .portal import PeerState, Portal
 from .runtime import Actor, check_name, open_services
-from .serve import run_call
+from .serve import make_channel
 
 
 class RemotePeer:
@@ -113,8 +112,7 @@ async def open_link(
     check_name(own_uid[0], limits)
     transport = await connect(address, tls)
     session, rest = await connect_channel(transport, Credentials(own_uid, lambda _: key), limits)
-    service = Service(Exposure(), functools.partial(run_call, actor), {})
-    channel = Channel(transport, session, service, limits, rest, is_remote=True)
+    channel = make_channel(actor, (transport, session, rest), Exposure(), is_remote=True)
     peer = RemotePeer(actor, channel)
     try:
         async with open_services() as services:

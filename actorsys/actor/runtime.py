@@ -15,6 +15,7 @@ import tricycle
 import trio
 from trio.lowlevel import enable_ki_protection
 
+from ..buffers import BufferStore
 from ..channel import Channel, ChannelStatistics
 from ..errors import Uid
 from ..limits import Limits
@@ -130,6 +131,7 @@ class Actor:
         self.reception = Reception(uid, limits, host, transport, services)
         self.threads = trio.CapacityLimiter(limits.max_threads)
         self.channels: set[Channel] = set()
+        self.buffers = BufferStore(limits, services)
         self.children_count = 0
         self.stop_request: StopRequest | None = None
         self.stopping = trio.Event()
@@ -174,6 +176,7 @@ class Actor:
             await channel.run()
         finally:
             self.channels.discard(channel)
+            self.buffers.detach(channel)
 
 
 @asynccontextmanager
@@ -186,8 +189,11 @@ async def open_runtime(
     """
     async with open_services() as services:
         actor = Actor(uid, parent_uid, limits, host, transport, services)
-        with being(actor):
-            yield actor
+        try:
+            with being(actor):
+                yield actor
+        finally:
+            actor.buffers.close()
 
 
 _root: Actor | None = None

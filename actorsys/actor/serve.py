@@ -2,20 +2,44 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import aclosing
 from typing import Any
 
 import trio
 
-from ..channel import IncomingCall, Target
+from ..buffers import NOTE
+from ..channel import Channel, Exposure, IncomingCall, Service, Target
+from ..channel.dispatch import RuntimeFunction
 from ..channel.remote_errors import pack_cancelled
 from ..errors import EncodeError
-from ..wire import Call, Kind
+from ..transport import Transport
+from ..wire import Call, Kind, Session
 from .context import CalleeContext
 from .current import trace_context
 from .runtime import Actor
+
+
+def make_channel(
+    actor: Actor,
+    connection: tuple[Transport, Session, bytes],
+    exposure: Exposure,
+    functions: Mapping[str, RuntimeFunction] | None = None,
+    *,
+    is_remote: bool = False,
+) -> Channel:
+    """Make a link of *actor* out of an authenticated connection; `Actor.run_channel` serves it.
+
+    The peer can call what *exposure* has, and *functions* of the runtime.
+    """
+    transport, session, rest = connection
+    offered = {NOTE: actor.buffers.on_note, **(functions or {})}
+    service = Service(exposure, functools.partial(run_call, actor), offered)
+    channel = Channel(transport, session, service, actor.limits, rest, is_remote=is_remote)
+    actor.buffers.attach(channel)
+    return channel
 
 
 async def run_call(actor: Actor, call: IncomingCall, message: Call, target: Target) -> None:

@@ -80,7 +80,7 @@ class Channel:
         self.outbox = Outbox(transport, self._flusher, limits, patience)
         self.reads = 0
         self._unheard_at = -1
-        self._is_remote = is_remote
+        self.is_remote = is_remote
         self._transport = transport
         self._run_call = service.run_call
         self._frames = FrameReader(limits.max_message_bytes, limits.segment_bytes)
@@ -121,7 +121,7 @@ class Channel:
             async with trio.open_nursery() as tasks:
                 self._tasks = tasks
                 tasks.start_soon(self._write)
-                if self._is_remote:
+                if self.is_remote:
                     tasks.start_soon(self._watch_for_silence)
                 tasks.start_soon(self._read_or_run)
         finally:
@@ -260,7 +260,7 @@ class Channel:
         places += [(f"argument {key!r}", value) for key, value in kwargs.items()]
         for place, value in places:
             try:
-                self.codec.encode({"return": value}, self.session.peer_max_frame_bytes)
+                self.codec.measure({"return": value}, self.session.peer_max_frame_bytes)
             except EncodeError as reason:
                 return EncodeError(f"{place} of {':'.join(name)}: {reason}")
             except LimitExceeded:
@@ -398,6 +398,6 @@ class Channel:
         for _ in range(2 * depth):
             nested = [nested]
         try:
-            return sum(map(len, self.encode({"return": nested})))
+            return self.codec.measure({"return": nested}, self.session.peer_max_frame_bytes)
         except (EncodeError, LimitExceeded):
             return None

@@ -50,13 +50,14 @@ class Mapping:
         view = memoryview((ctypes.c_ubyte * self.size).from_address(self.address)).cast("B")
         return view if self.is_writable else view.toreadonly()
 
-    def make_read_only(self, fd: int) -> None:
-        """Let nobody in this process write there any more, through whatever view; keep its place.
+    def remap(self, fd: int, *, is_writable: bool) -> None:
+        """Make it writable or not for this process, through whatever view; it keeps its place.
 
-        *fd* is the same file, open for reading. Writing through an old view ends the process.
+        *fd* is the same file, open for that. Writing through an old view of what is read-only ends
+        the process.
         """
-        _map(self.address, fd, self._fd_offset, self.size, False)
-        self.is_writable = False
+        _map(self.address, fd, self._fd_offset, self.size, is_writable)
+        self.is_writable = is_writable
 
     def close(self) -> None:
         """Give the address space back. Closing it again is nothing."""

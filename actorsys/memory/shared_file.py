@@ -108,19 +108,27 @@ class SharedFile:
         """Replace a part of it."""
         os.pwrite(self._fd, data, offset)
 
-    def freeze(self, mapping: Mapping | None) -> None:
+    @property
+    def is_frozen(self) -> bool:
+        """Whether nobody can write to it."""
+        return bool(fcntl.fcntl(self._fd, fcntl.F_GET_SEALS) & fcntl.F_SEAL_WRITE)
+
+    def freeze(self, mapping: Mapping) -> None:
         """Let nobody write to it any more, whoever has it open; *mapping* is the one that we have.
 
         Raises:
-          OSError: somebody else has it mapped to write to it.
+          BlockingIOError: somebody else has it mapped to write to it; nothing has changed.
         """
-        if mapping is not None:
-            fd = os.open(f"/proc/self/fd/{self._fd}", os.O_RDONLY | os.O_CLOEXEC)
-            try:
-                mapping.make_read_only(fd)
-            finally:
-                os.close(fd)
-        fcntl.fcntl(self._fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_WRITE)
+        fd = os.open(f"/proc/self/fd/{self._fd}", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            mapping.remap(fd, is_writable=False)
+        finally:
+            os.close(fd)
+        try:
+            fcntl.fcntl(self._fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_WRITE)
+        except OSError as error:
+            mapping.remap(self._fd, is_writable=True)
+            raise BlockingIOError("somebody has it mapped to write to it") from error
 
     # --- locks ---------------------------------------------------------------------------
 

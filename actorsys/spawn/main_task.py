@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import functools
 import types
 from typing import Any
 
 import trio
 
-from ..actor import Actor, Host, open_runtime, run_call
-from ..channel import Channel, Exposure, Service, connect_channel
+from ..actor import Actor, Host, make_channel, open_runtime
+from ..channel import Channel, Exposure, connect_channel
 from ..limits import Limits
 from ..wire import Credentials
 from .spec import ActorSpec
@@ -29,8 +28,10 @@ async def serve(spec: ActorSpec, modules: list[types.ModuleType], host: Host) ->
     session, rest = await connect_channel(transport, Credentials(spec.uid, keys.get), limits)
     async with open_runtime(spec.uid, spec.parent_uid, limits, host, spec.transport) as actor:
         functions = {"stop": lambda channel, kwargs: _on_stop(actor, channel, kwargs)}
-        service = Service(Exposure(modules), functools.partial(run_call, actor), functions)
-        return await _serve_link(actor, Channel(transport, session, service, limits, rest))
+        connection = transport, session, rest
+        return await _serve_link(
+            actor, make_channel(actor, connection, Exposure(modules), functions)
+        )
 
 
 async def _serve_link(actor: Actor, channel: Channel) -> int:
@@ -53,6 +54,7 @@ async def _end_calls(actor: Actor, channel: Channel) -> None:
     channel.cancel_incoming(request.canceller, "the actor is being stopped")
     await channel.table.wait_idle()
     await channel.wait_flushed()
+    await actor.buffers.wait_accepted()
 
 
 async def _stop_when_lost(actor: Actor, channel: Channel) -> None:

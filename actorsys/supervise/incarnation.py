@@ -11,8 +11,8 @@ from typing import Any
 import trio
 from trio.lowlevel import enable_ki_protection
 
-from ..actor import Actor, ProcessHandle, run_call
-from ..channel import Channel, Exposure, Service
+from ..actor import Actor, ProcessHandle, make_channel
+from ..channel import Channel, Exposure
 from ..errors import ActorDied, SpawnError, Uid
 from ..limits import Limits
 from ..spawn import ActorSpec
@@ -159,9 +159,7 @@ class Incarnation:
                         await trio.aclose_forcefully(expected.connection[0])
                 raise
         process.release_stderr()
-        transport, session, rest = expected.connection
-        service = Service(Exposure(), functools.partial(run_call, self._actor), {})
-        channel = self._channel = Channel(transport, session, service, self._limits, rest)
+        channel = self._channel = make_channel(self._actor, expected.connection, Exposure())
         self._services.start_soon(self._actor.run_channel, channel)
         self._services.start_soon(self._tend, process, channel)
 

@@ -53,6 +53,8 @@ class Codec:
         self._encoders: dict[type, tuple[int, Encode]] = {}
         self._by_code: dict[int, Encode] = {}
         self._decoders: dict[int, Decode] = {}
+        self._diverted: dict[int, tuple[int, Callable[[Any], bytes | None]]] = {}
+        self._undos: list[Callable[[], None]] = []
         self._packers: list[msgpack.Packer] = []
         self._packing_depth = 0
         self._unpacking_depth = 0
@@ -72,14 +74,25 @@ class Codec:
 
     # --- the table -----------------------------------------------------------------------
 
-    def add_extension(self, code: int, cls: type | None, encode: Encode, decode: Decode) -> None:
+    def add_extension(
+        self, code: int, cls: type | None, encode: Encode | None, decode: Decode
+    ) -> None:
         """Let *cls* travel as extension *code*. With no *cls* only the code is known."""
         if code in self._decoders:
             raise ValueError(f"extension code {code} is taken")
         self._decoders[code] = decode
-        self._by_code[code] = encode
-        if cls is not None:
-            self._encoders[cls] = (code, encode)
+        if encode is not None:
+            self._by_code[code] = encode
+            if cls is not None:
+                self._encoders[cls] = (code, encode)
+
+    def divert(self, code: int, other: int, encode: Callable[[Any], bytes | None]) -> None:
+        """Let what travels as extension *code* travel as *other*, unless *encode* returns None."""
+        self._diverted[code] = other, encode
+
+    def undo_with(self, undo: Callable[[], None]) -> None:
+        """Have *undo* called if the frame being encoded is not to be sent."""
+        self._undos.append(undo)
 
     def pack_nested(self, value: Any) -> bytes:
         """Pack a value inside an extension."""
@@ -162,6 +175,24 @@ class Codec:
           EncodeError: a value cannot travel. It names the type, not the place.
           LimitExceeded: the frame would be larger than *max_bytes*.
         """
+        self._undos.clear()
+        try:
+            return self._encode(message, max_bytes)
+        except BaseException:
+            self._undo()
+            raise
+
+    def measure(self, message: dict[str, Any], max_bytes: int) -> int:
+        """Return how many bytes *message* takes as a frame, which is not sent; else as `encode`."""
+        size = sum(map(len, self.encode(message, max_bytes)))
+        self._undo()
+        return size
+
+    def _undo(self) -> None:
+        while self._undos:
+            self._undos.pop()()
+
+    def _encode(self, message: dict[str, Any], max_bytes: int) -> EncodedFrame:
         outgoing = self._outgoing
         if outgoing:
             outgoing.clear()
@@ -197,6 +228,11 @@ class Codec:
         code = extensions.registered_code(self._types, value) or extensions.numpy_code(value)
         if code is None:
             raise EncodeError(_cannot_travel(value))
+        if code in self._diverted:
+            other, encode = self._diverted[code]
+            data = encode(value)
+            if data is not None:
+                return msgpack.ExtType(other, data)
         return msgpack.ExtType(code, self._by_code[code](value))
 
     def _is_suspicious(self, body: Buffer) -> bool:

@@ -258,7 +258,7 @@ def _install_numpy(codec: Codec) -> None:
         flat = numpy.asarray(value, order=order)  # type: ignore[call-overload]
         raw = memoryview(flat.ravel(order="K").view(numpy.uint8)) if flat.nbytes else b""
         content = codec.add_segment(raw) if codec.is_large(flat.nbytes) else bytes(raw)
-        return codec.pack_nested([_describe_dtype(value.dtype), list(value.shape), order, content])
+        return codec.pack_nested([describe_dtype(value.dtype), list(value.shape), order, content])
 
     def unpack_array(data: bytes) -> Any:
         import numpy
@@ -275,21 +275,21 @@ def _install_numpy(codec: Codec) -> None:
             raw = bytearray(raw)
         # An empty buffer is refused by frombuffer; an empty array reshapes to empty shapes only.
         flat = (
-            numpy.frombuffer(raw, dtype=_dtype(dtype))
+            numpy.frombuffer(raw, dtype=read_dtype(dtype))
             if raw
-            else numpy.empty(0, dtype=_dtype(dtype))
+            else numpy.empty(0, dtype=read_dtype(dtype))
         )
         return flat.reshape(tuple(shape), order=order)
 
     def pack_scalar(value: Any) -> bytes:
         raw = value.tobytes()[: value.dtype.itemsize]  # a text of no length gives more
-        return codec.pack_nested([_describe_dtype(value.dtype), raw])
+        return codec.pack_nested([describe_dtype(value.dtype), raw])
 
     def unpack_scalar(data: bytes) -> Any:
         import numpy
 
         dtype, raw = codec.unpack_nested(data)
-        dtype = _dtype(dtype)
+        dtype = read_dtype(dtype)
         if len(raw) != dtype.itemsize:
             raise ValueError(f"a scalar of {dtype.itemsize} bytes has {len(raw)}")
         # A text of no length has no bytes to be read from.
@@ -299,14 +299,15 @@ def _install_numpy(codec: Codec) -> None:
     codec.add_extension(NUMPY_SCALAR, None, pack_scalar, unpack_scalar)
 
 
-def _describe_dtype(dtype: Any) -> Any:
+def describe_dtype(dtype: Any) -> Any:
     """Return a dtype as text, or as a list of fields; the format is that of .npy files."""
     from numpy.lib import format as npy
 
     return npy.dtype_to_descr(dtype)
 
 
-def _dtype(description: Any) -> Any:
+def read_dtype(description: Any) -> Any:
+    """Return the dtype that `describe_dtype` has described; whatever else it is, is refused."""
     from numpy.lib import format as npy
 
     _check_description(description)

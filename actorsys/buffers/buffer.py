@@ -1,0 +1,158 @@
+"""`Buffer`: memory that is handed over, and not copied."""
+
+from __future__ import annotations
+
+import weakref
+from typing import Any
+
+import trio
+
+from ..errors import BufferReleased
+from .holding import Exposed, Holding
+
+
+class Buffer:
+    """An array in memory that actors share. Passed anywhere a value goes, it arrives as itself.
+
+    Opened with `open_buffer`; what another actor hands over arrives as one as well. The memory
+    belongs to the actor that opened it and ends with its process; nobody else gets it, and it is
+    not used again, as long as anybody has a handle or a view of it.
+
+    Attributes:
+      id: names it in a message, for `resolve_buffer`.
+      shape, dtype, nbytes: of the array; the dtype is NumPy's.
+      device: where the memory is, "cpu".
+    """
+
+    device = "cpu"
+
+    def __init__(self, holding: Holding) -> None:
+        self._holding = holding
+        self._exposed: Exposed | None = None
+        self.is_released = False
+        holding.handle = holding.handle or weakref.ref(self)
+        holding.grab()
+
+    def __repr__(self) -> str:
+        holding = self._holding
+        layout = holding.layout
+        state = "released" if self.is_released else "lost" if holding.fault else "open"
+        whose = "own" if holding.is_own else "borrowed"
+        return f"<Buffer {self.id}: {whose}, {state}, {layout.shape} of {layout.dtype}>"
+
+    @property
+    def id(self) -> str:
+        """Its name, for messages; it is good for as long as somebody has it."""
+        return str(self._holding.address)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The lengths of the array."""
+        return self._holding.layout.shape
+
+    @property
+    def dtype(self) -> Any:
+        """The NumPy dtype of the array."""
+        return self._holding.layout.dtype
+
+    @property
+    def nbytes(self) -> int:
+        """How many bytes the array has."""
+        nbytes: int = self._holding.layout.nbytes
+        return nbytes
+
+    @property
+    def is_own(self) -> bool:
+        """Whether the memory belongs to this actor."""
+        return self._holding.is_own
+
+    @property
+    def is_frozen(self) -> bool:
+        """Whether nobody can write to it any more."""
+        return self._holding.block.is_frozen
+
+    # --- its bytes -----------------------------------------------------------------------
+
+    def array(self) -> Any:
+        """Return the memory itself as a NumPy array: what is written to it, everybody sees.
+
+        The array is good for as long as there is a reference to it, or to a view of it, whatever
+        becomes of the buffer.
+
+        Raises:
+          BufferReleased, BufferLost: it is not to be used any more.
+        """
+        return self.usable().array()
+
+    def memoryview(self) -> memoryview:
+        """Return its bytes, else as `array`."""
+        return memoryview(self.array()).cast("B") if self.nbytes else memoryview(b"")
+
+    @property
+    def __array_interface__(self) -> dict[str, Any]:
+        # NumPy keeps this very buffer, and not what it is told here.
+        self._exposed = self._exposed or Exposed(self.usable())
+        interface: dict[str, Any] = self.array().__array_interface__
+        return interface
+
+    def __dlpack__(self, **options: Any) -> Any:
+        """Return its array as a DLPack capsule."""
+        return self.array().__dlpack__(**options)
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        """Return where it is, in the words of DLPack."""
+        kind, number = self.array().__dlpack_device__()
+        return int(kind), int(number)
+
+    def freeze(self) -> None:
+        """Let nobody write to it any more, the kernel sees to that; it cannot be undone.
+
+        Arrays that were taken from it here become read-only; to write through a view that was made
+        of one before ends the process.
+
+        Raises:
+          BufferFault: it belongs to another actor, or one that it was handed to has it mapped to
+            write to it. Freeze it before it is handed over.
+        """
+        self.usable().freeze()
+
+    # --- its end -------------------------------------------------------------------------
+
+    async def release(self) -> None:
+        """Let it go; what was handed over stays good. Doing it again is nothing.
+
+        The memory goes back when no actor has a handle or a view of it any more.
+        """
+        self.release_nowait()
+        await trio.lowlevel.checkpoint()
+
+    def release_nowait(self) -> None:
+        """Do as `release`."""
+        if not self.is_released:
+            self.is_released = True
+            self._exposed = None
+            self._holding.drop()
+
+    def usable(self) -> Holding:
+        """Return what is behind it.
+
+        Raises:
+          BufferReleased, BufferLost: it is not to be used any more.
+        """
+        if self.is_released:
+            raise BufferReleased(f"buffer {self.id} was released here; use it before that")
+        self._holding.check()
+        return self._holding
+
+    async def __aenter__(self) -> Buffer:
+        self.usable()
+        return self
+
+    async def __aexit__(self, *exc: Any) -> None:
+        with trio.CancelScope(shield=True):
+            await self.release()
+
+    def __del__(self) -> None:
+        if not getattr(self, "is_released", True):
+            self.is_released = True
+            self._holding.drop_soon()

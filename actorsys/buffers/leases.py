@@ -1,0 +1,149 @@
+"""Who was lent what over one link.
+
+The kernel's locks keep memory from being used again under somebody (`block`). Leases tell in time:
+what was lent comes back as soon as it is not used any more, not when it is looked for.
+
+A lease is *pending* from when a buffer is put into a frame, *accepted* once the peer has it open,
+and over when the peer *releases* it, or when it is *revoked* because the link has ended. To hand on
+what was borrowed makes another lease (a *fork*): the first one stays until that is over as well.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable
+from typing import Any
+
+import trio
+
+from ..channel import Channel
+from ..errors import RemoteProtocolError
+from .holding import Holding
+
+NOTE = "buffers"
+"""The function of the runtime that takes notes: ``accepted`` and ``released``, lists of numbers."""
+
+
+class LeaseState(enum.Enum):
+    """Where a lease is in its life."""
+
+    PENDING = "pending"
+    ACCEPTED = "accepted"
+    RELEASED = "released"
+    REVOKED = "revoked"
+
+
+class Lease:
+    """A buffer that a peer may use. Owned by the `Ledger` of the link to it."""
+
+    __slots__ = ("holding", "number", "state")
+
+    def __init__(self, number: int, holding: Holding) -> None:
+        self.number = number
+        self.holding = holding
+        self.state = LeaseState.PENDING
+        holding.grab()
+
+    def __repr__(self) -> str:
+        return f"<Lease {self.number}: {self.state.value}, {self.holding!r}>"
+
+    def end(self, state: LeaseState) -> None:
+        """Let the buffer go; once."""
+        self.state = state
+        self.holding.drop()
+
+
+class Ledger:
+    """What was lent and borrowed over one link. Owned by the `BufferStore` of an actor."""
+
+    def __init__(self, channel: Channel, soon: Callable[[Callable[[], None]], None]) -> None:
+        self.channel = channel
+        self._soon = soon
+        self._lent: dict[int, Lease] = {}
+        self._next_number = 0
+        self._accepted: list[int] = []
+        self._released: list[int] = []
+        self._is_closed = False
+        self._changed = trio.lowlevel.ParkingLot()
+
+    def __repr__(self) -> str:
+        return f"<Ledger of {self.channel!r}: {len(self._lent)} leases>"
+
+    # --- as the lender -------------------------------------------------------------------
+
+    def lend(self, holding: Holding) -> Lease:
+        """Lend a buffer to the peer; `take_back` if that is not told."""
+        lease = Lease(self._next_number, holding)
+        self._next_number += 1
+        self._lent[lease.number] = lease
+        return lease
+
+    def take_back(self, lease: Lease) -> None:
+        """End a lease that the peer was never told of."""
+        if self._lent.pop(lease.number, None) is not None:
+            lease.end(LeaseState.RELEASED)
+
+    def on_note(self, note: dict[str, Any]) -> None:
+        """Take note of what the peer does with what it was lent.
+
+        Raises:
+          RemoteProtocolError: it was not lent that.
+        """
+        for number in note.get("accepted", ()):
+            lease = self._find(number)
+            if lease.state is not LeaseState.PENDING:
+                raise RemoteProtocolError(f"lease {number} is accepted twice")
+            lease.state = LeaseState.ACCEPTED
+        for number in note.get("released", ()):
+            self._find(number).end(LeaseState.RELEASED)
+            del self._lent[number]
+        self._changed.unpark_all()
+
+    async def wait_accepted(self) -> None:
+        """Wait until the peer has everything open that it was lent, or the link has ended."""
+        while any(lease.state is LeaseState.PENDING for lease in self._lent.values()):
+            await self._changed.park()
+
+    def _find(self, number: Any) -> Lease:
+        lease = self._lent.get(number) if type(number) is int else None
+        if lease is None:
+            raise RemoteProtocolError("a note about a buffer that was not lent over this link")
+        return lease
+
+    def states(self) -> list[LeaseState]:
+        """Return the states of what is lent."""
+        return [lease.state for lease in self._lent.values()]
+
+    # --- as the borrower -----------------------------------------------------------------
+
+    def accept(self, number: int) -> None:
+        """Tell the lender that we have it."""
+        self._accepted.append(number)
+        self._note()
+
+    def give_back(self, number: int) -> None:
+        """Tell the lender that we do not need it any more."""
+        if number in self._accepted:
+            self._accepted.remove(number)  # it was so short that one word is enough
+        self._released.append(number)
+        self._note()
+
+    def _note(self) -> None:
+        if len(self._accepted) + len(self._released) == 1:
+            self._soon(self._send_notes)
+
+    def _send_notes(self) -> None:
+        note = {"accepted": self._accepted, "released": self._released}
+        self._accepted, self._released = [], []
+        if not self._is_closed and any(note.values()):
+            self.channel.send_runtime_call(NOTE, note)
+
+    # --- its end -------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Revoke everything: the link has ended."""
+        self._is_closed = True
+        lent, self._lent = self._lent, {}
+        for lease in lent.values():
+            lease.end(LeaseState.REVOKED)
+        self._changed.unpark_all()

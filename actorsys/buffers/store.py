@@ -1,0 +1,293 @@
+"""The buffers of one actor: its own memory, and what it has borrowed."""
+
+from __future__ import annotations
+
+import functools
+import os
+from typing import Any, NamedTuple
+
+import trio
+
+from ..channel import Channel
+from ..errors import BufferFault, BufferLost, BufferPoolFull, DeviceUnavailable, NotReachable
+from ..limits import Limits
+from ..memory import is_supported
+from ..wire.extensions import NUMPY_ARRAY
+from .block import Block, BorrowedBlock, BufferAddress
+from .block_pool import BlockPool
+from .buffer import Buffer
+from .holding import Holding
+from .janitor import Janitor
+from .layout import Layout
+from .leases import LeaseState, Ledger
+
+BUFFER = 32
+SHARED_ARRAY = 33
+"""Extension codes."""
+
+
+class BufferStatistics(NamedTuple):
+    """What the buffers of an actor are doing right now, and what they have done so far.
+
+    Attributes:
+      own, borrowed: buffers and arrays that it has in its own memory, and in that of others.
+      pending, accepted: leases of those that it has handed over, by how far they are.
+      bytes: memory of its own, what rests in the pool included.
+      handed_over: buffers and arrays handed over so far.
+      copied: arrays that were large enough, and were copied all the same: for want of room.
+    """
+
+    own: int
+    borrowed: int
+    pending: int
+    accepted: int
+    bytes: int
+    handed_over: int
+    copied: int
+
+
+class BufferStore:
+    """The buffers of one actor. Owned by the actor; tasks run in *services*."""
+
+    def __init__(self, limits: Limits, services: trio.Nursery) -> None:
+        self._limits = limits
+        self._services = services
+        self._janitor = Janitor()
+        self._pool = BlockPool(limits.max_buffer_bytes, limits.max_resting_buffer_bytes)
+        self._array_pool = BlockPool(limits.max_array_bytes, limits.max_array_bytes)
+        self._holdings: dict[BufferAddress, Holding] = {}
+        self._dues: dict[BufferAddress, list[tuple[Ledger, int]]] = {}
+        self._watches: dict[int, trio.CancelScope] = {}
+        self._ledgers: dict[Channel, Ledger] = {}
+        self._handed_over = 0
+        self._copied = 0
+
+    def __repr__(self) -> str:
+        return f"<BufferStore: {len(self._holdings)} buffers, {self._pool!r}>"
+
+    def statistics(self) -> BufferStatistics:
+        """Return what they are doing right now."""
+        own = sum(holding.is_own for holding in self._holdings.values())
+        states = [state for ledger in self._ledgers.values() for state in ledger.states()]
+        return BufferStatistics(
+            own=own,
+            borrowed=len(self._holdings) - own,
+            pending=states.count(LeaseState.PENDING),
+            accepted=states.count(LeaseState.ACCEPTED),
+            bytes=self._pool.size + self._array_pool.size,
+            handed_over=self._handed_over,
+            copied=self._copied,
+        )
+
+    # --- its own -------------------------------------------------------------------------
+
+    def open(self, layout: Layout) -> Buffer:
+        """Return a new buffer of zeros.
+
+        Raises:
+          BufferPoolFull: there is no room.
+          DeviceUnavailable: this system has no memory to share.
+        """
+        _check_supported()
+        return Buffer(self._own(self._pool.take(layout.nbytes, layout.pack()), layout))
+
+    async def open_when_free(self, layout: Layout) -> Buffer:
+        """As `open`, but wait for room.
+
+        Raises:
+          BufferPoolFull: there never will be: it is larger than the pool.
+        """
+        _check_supported()
+        block = await self._pool.take_when_free(layout.nbytes, layout.pack())
+        return Buffer(self._own(block, layout))
+
+    def _own(self, block: Block, layout: Layout, pool: BlockPool | None = None) -> Holding:
+        on_unused = functools.partial(self._put_back, pool or self._pool)
+        holding = Holding(block, layout, self._janitor, on_unused)
+        self._holdings[holding.address] = holding
+        return holding
+
+    def _put_back(self, pool: BlockPool, holding: Holding) -> None:
+        del self._holdings[holding.address]
+        assert isinstance(holding.block, Block)
+        pool.give_back(holding.block)
+
+    # --- of others -----------------------------------------------------------------------
+
+    def resolve(self, buffer_id: str) -> Buffer:
+        """Return the buffer that is named *buffer_id*.
+
+        Raises:
+          ValueError: that names none.
+          StaleBuffer, BufferLost, NotReachable: it is not to be had.
+        """
+        return self._handle(self._find(BufferAddress.parse(buffer_id)))
+
+    def _find(self, address: BufferAddress) -> Holding:
+        """Return what is at *address*; whoever takes it is its user."""
+        holding = self._holdings.get(address)
+        if holding is not None:
+            return holding
+        block = BorrowedBlock(address)
+        try:
+            layout = Layout.unpack(block.about, block.capacity)
+        except BaseException:
+            block.close()
+            raise
+        holding = Holding(block, layout, self._janitor, self._return)
+        self._holdings[address] = holding
+        self._watch(address.file.pid)
+        return holding
+
+    def _return(self, holding: Holding) -> None:
+        """Give a borrowed buffer back."""
+        del self._holdings[holding.address]
+        holding.block.close()
+        for ledger, number in self._dues.pop(holding.address, ()):
+            ledger.give_back(number)
+        pid = holding.address.file.pid
+        if pid in self._watches and not any(self._borrowed_from(pid)):
+            self._watches.pop(pid).cancel()
+
+    def _borrowed_from(self, pid: int) -> list[Holding]:
+        found = self._holdings.values()
+        return [h for h in found if h.address.file.pid == pid and not h.is_own]
+
+    # --- the ends of others --------------------------------------------------------------
+
+    def _watch(self, pid: int) -> None:
+        """Have what belongs to a process declared lost once it has ended."""
+        if pid in self._watches or pid == os.getpid():
+            return
+        try:
+            pidfd = os.pidfd_open(pid)
+        except ProcessLookupError:
+            self._lose_all_of(pid)
+            return
+        scope = self._watches[pid] = trio.CancelScope()
+        self._services.start_soon(self._wait_end, pid, pidfd, scope)
+
+    async def _wait_end(self, pid: int, pidfd: int, scope: trio.CancelScope) -> None:
+        try:
+            with scope:
+                await trio.lowlevel.wait_readable(pidfd)
+                del self._watches[pid]
+                self._lose_all_of(pid)
+        finally:
+            os.close(pidfd)
+
+    def _lose_all_of(self, pid: int) -> None:
+        self._lose(self._borrowed_from(pid), f"process {pid}, to which it belongs, has ended")
+
+    def _lose(self, holdings: list[Holding], why: str) -> None:
+        for holding in holdings:
+            if holding.fault is None:
+                holding.fault = BufferLost(f"buffer {holding.address} is lost: {why}")
+
+    # --- on the links --------------------------------------------------------------------
+
+    def attach(self, channel: Channel) -> None:
+        """Let buffers travel over *channel*."""
+        ledger = self._ledgers[channel] = Ledger(channel, self._janitor.post)
+        codec = channel.codec
+        codec.add_extension(
+            BUFFER,
+            Buffer,
+            lambda buffer: codec.pack_nested(self._pack(ledger, buffer.usable())),
+            lambda data: self._handle(self._unpack(ledger, codec.unpack_nested(data))),
+        )
+        codec.add_extension(
+            SHARED_ARRAY,
+            None,
+            None,
+            lambda data: self._unpack(ledger, codec.unpack_nested(data)).array(),
+        )
+        if not channel.is_remote and is_supported():
+            codec.divert(NUMPY_ARRAY, SHARED_ARRAY, functools.partial(self._pack_array, ledger))
+
+    def on_note(self, channel: Channel, note: dict[str, Any]) -> None:
+        """Take note of what the peer does with what it was lent.
+
+        Raises:
+          RemoteProtocolError: it was not lent that.
+        """
+        self._ledgers[channel].on_note(note)
+
+    def detach(self, channel: Channel) -> None:
+        """Revoke what was lent over *channel*, which is lost."""
+        ledger = self._ledgers.pop(channel)
+        ledger.close()
+        for address, dues in self._dues.items():
+            left = [due for due in dues if due[0] is not ledger]
+            # Of an actor inside this process, nothing but its link tells of its end.
+            if dues and not left and address.file.pid == os.getpid():
+                self._lose([self._holdings[address]], "the link to its actor has ended")
+            dues[:] = left
+
+    def _handle(self, holding: Holding) -> Buffer:
+        """Return a handle; what comes home is the one that it was here."""
+        handle = holding.handle() if holding.is_own and holding.handle is not None else None
+        return handle if isinstance(handle, Buffer) and not handle.is_released else Buffer(holding)
+
+    def _pack(self, ledger: Ledger, holding: Holding) -> list[int]:
+        """Lend a buffer to the peer; the frame that is being encoded tells it."""
+        channel = ledger.channel
+        if channel.is_remote:
+            raise NotReachable(
+                f"a buffer does not reach actor {channel.session.peer_uid[0]!r}, which may be on "
+                f"another machine; send a copy: buffer.array()"
+            )
+        lease = ledger.lend(holding)
+        channel.codec.undo_with(functools.partial(ledger.take_back, lease))
+        self._handed_over += 1
+        return [lease.number, *holding.address.file, holding.address.generation]
+
+    def _pack_array(self, ledger: Ledger, array: Any) -> bytes | None:
+        """Put a copy of a large array where the peer finds it; None where that does not pay."""
+        if array.nbytes < self._limits.shared_array_bytes or array.dtype.hasobject:
+            return None
+        order = "F" if array.flags.f_contiguous and not array.flags.c_contiguous else "C"
+        layout = Layout(array.shape, array.dtype, order)
+        try:
+            block = self._array_pool.take(layout.nbytes, layout.pack(), is_zeroed=False)
+        except BufferPoolFull:
+            self._copied += 1
+            return None
+        holding = self._own(block, layout, self._array_pool)
+        layout.fill(block.mapping.view(), array)
+        return ledger.channel.codec.pack_nested(self._pack(ledger, holding))
+
+    def _unpack(self, ledger: Ledger, told: list[int]) -> Holding:
+        """Return what the peer has lent us."""
+        number, *numbers = told
+        if type(number) is not int:
+            raise ValueError("a lease is a number")
+        try:
+            holding = self._find(BufferAddress.checked(numbers))
+        except BufferFault:
+            ledger.give_back(number)
+            raise
+        if holding.is_own:
+            ledger.give_back(number)
+        else:
+            ledger.accept(number)
+            self._dues.setdefault(holding.address, []).append((ledger, number))
+        return holding
+
+    async def wait_accepted(self) -> None:
+        """Wait until all that was handed over is open there: it outlives this process then."""
+        for ledger in list(self._ledgers.values()):
+            await ledger.wait_accepted()
+
+    def close(self) -> None:
+        """Give all memory back that is not in use here; the rest follows when it is not."""
+        self._pool.close()
+        self._array_pool.close()
+
+
+def _check_supported() -> None:
+    if not is_supported():
+        raise DeviceUnavailable(
+            "buffers need memory files and /proc, which only Linux has; send arrays, which are "
+            "copied"
+        )
