@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import functools
 import pathlib
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -16,8 +15,8 @@ from foreign_peer import ForeignPeer, LinkError, Refused
 
 import actorsys
 from actorsys import Limits
-from actorsys.actor import Actor, Expected, open_runtime, run_call
-from actorsys.channel import Channel, Exposure, Service
+from actorsys.actor import Actor, Expected, make_channel, open_runtime
+from actorsys.channel import Channel, Exposure
 from actorsys.spawn import LocalHost
 
 PARENT = ("root", "r-1")
@@ -118,10 +117,7 @@ async def talk(
 async def _serve(actor: Actor, expected: Expected, parent: Parent | None) -> None:
     await expected.arrived.wait()
     assert expected.connection is not None
-    transport, session, rest = expected.connection
-    offer = Exposure([sys.modules[HERE]])
-    service = Service(offer, functools.partial(run_call, actor), {})
-    channel = Channel(transport, session, service, actor.limits, rest)
+    channel = make_channel(actor, expected.connection, Exposure([sys.modules[HERE]]))
     async with trio.open_nursery() as tasks:
         tasks.start_soon(actor.run_channel, channel)
         if parent is not None:
