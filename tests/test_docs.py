@@ -428,7 +428,7 @@ def test_kinds_lead_to_the_states_of_the_code() -> None:
 
 def number(text: str) -> float:
     """Return the number in a cell such as ``64 KiB`` or ``0.25``."""
-    units = {"": 1, "KiB": 2**10, "MiB": 2**20}
+    units = {"": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
     figure, _, unit = text.partition(" ")
     return float(figure.replace(",", "")) * units[unit]
 
