@@ -8,6 +8,7 @@ call. The package is a house, and each floor knows only those below it:
   kernels      actors that are fed by a mailbox: messages, priorities, ring kernels
   supervise    the tree: nurseries, who is affected when an actor fails, monitors
   spawn        the process: start, watch and stop exactly one
+  devices      arrays on the host and on a device, had from a pool
   actor        the actor: runtime of a process, portals, contexts, streams
   buffers      memory that is handed over: blocks, leases, pools
   channel      the link: one authenticated, multiplexed connection to a peer
@@ -92,6 +93,13 @@ from .transport import Tls
 from .wire import register_error, register_type
 
 if TYPE_CHECKING:
+    from .devices import (
+        BufferState,
+        MemoryPool,
+        PoolStatistics,
+        UnifiedBuffer,
+        get_memory_pool,
+    )
     from .kernels import (
         BackpressureStrategy,
         Checkpoint,
@@ -124,6 +132,7 @@ __all__ = [
     "BufferLost",
     "BufferPoolFull",
     "BufferReleased",
+    "BufferState",
     "BufferStatistics",
     "ChannelBroken",
     "ChannelClosed",
@@ -145,6 +154,7 @@ __all__ = [
     "LocalProtocolError",
     "MailboxFull",
     "MailboxOptions",
+    "MemoryPool",
     "Message",
     "MsgStream",
     "NoRuntime",
@@ -154,6 +164,7 @@ __all__ = [
     "OneCancelsAll",
     "OneForAll",
     "OneForOne",
+    "PoolStatistics",
     "Portal",
     "Priority",
     "ProtocolError",
@@ -167,9 +178,11 @@ __all__ = [
     "StaleBuffer",
     "Subscription",
     "Tls",
+    "UnifiedBuffer",
     "VersionMismatch",
     "context",
     "current_actor",
+    "get_memory_pool",
     "message",
     "monitor",
     "open_buffer",
@@ -184,9 +197,15 @@ __all__ = [
     "trace_context",
 ]
 
+_OF_DEVICES = {"BufferState", "MemoryPool", "PoolStatistics", "UnifiedBuffer", "get_memory_pool"}
+
 
 def __getattr__(name: str) -> Any:
-    """Import kernels when one of their names is used: a process that has none starts sooner."""
+    """Import kernels and devices when they are used: a process that has none starts sooner."""
+    if name in _OF_DEVICES:
+        from . import devices
+
+        return getattr(devices, name)
     if name in __all__:
         from . import kernels
 

@@ -17,6 +17,7 @@ FLOORS = [
     "channel",
     "buffers",
     "actor",
+    "devices",
     "spawn",
     "supervise",
     "kernels",

@@ -13,7 +13,7 @@ from .current import current_actor
 
 @asynccontextmanager
 async def open_buffer(
-    shape: int | Sequence[int], dtype: Any = "float64", *, device: str = "cpu"
+    shape: int | Sequence[int], dtype: Any, *, device: str = "cpu"
 ) -> AsyncIterator[Buffer]:
     """Open memory for an array that can be handed to other actors without copying; it is zeros.
 

@@ -22,10 +22,11 @@ class Janitor:
         """Have *task* done; from any thread. When the loop is over it is done at once."""
         self._left.append(task)
         try:
-            self._token.run_sync_soon(self._work, idempotent=True)
+            self._token.run_sync_soon(self.work, idempotent=True)
         except trio.RunFinishedError:
-            self._work()
+            self.work()
 
-    def _work(self) -> None:
+    def work(self) -> None:
+        """Do what is left now; only in the thread of the loop."""
         while self._left:
             self._left.popleft()()

@@ -53,7 +53,7 @@ class BufferStore:
         self._limits = limits
         self._services = services
         self._janitor = Janitor()
-        self._pool = BlockPool(limits.max_buffer_bytes, limits.max_resting_buffer_bytes)
+        self.pool = BlockPool(limits.max_buffer_bytes, limits.max_resting_buffer_bytes)
         self._array_pool = BlockPool(limits.max_array_bytes, limits.max_array_bytes)
         self._holdings: dict[BufferAddress, Holding] = {}
         self._dues: dict[BufferAddress, list[tuple[Ledger, int]]] = {}
@@ -63,10 +63,11 @@ class BufferStore:
         self._copied = 0
 
     def __repr__(self) -> str:
-        return f"<BufferStore: {len(self._holdings)} buffers, {self._pool!r}>"
+        return f"<BufferStore: {len(self._holdings)} buffers, {self.pool!r}>"
 
     def statistics(self) -> BufferStatistics:
         """Return what they are doing right now."""
+        self._janitor.work()
         own = sum(holding.is_own for holding in self._holdings.values())
         states = [state for ledger in self._ledgers.values() for state in ledger.states()]
         return BufferStatistics(
@@ -74,7 +75,7 @@ class BufferStore:
             borrowed=len(self._holdings) - own,
             pending=states.count(LeaseState.PENDING),
             accepted=states.count(LeaseState.ACCEPTED),
-            bytes=self._pool.size + self._array_pool.size,
+            bytes=self.pool.size + self._array_pool.size,
             handed_over=self._handed_over,
             copied=self._copied,
         )
@@ -89,7 +90,8 @@ class BufferStore:
           DeviceUnavailable: this system has no memory to share.
         """
         _check_supported()
-        return Buffer(self._own(self._pool.take(layout.nbytes, layout.pack()), layout))
+        self._janitor.work()  # what is left to be done may be the very memory that is needed
+        return Buffer(self._own(self.pool.take(layout.nbytes, layout.pack()), layout))
 
     async def open_when_free(self, layout: Layout) -> Buffer:
         """As `open`, but wait for room.
@@ -98,11 +100,11 @@ class BufferStore:
           BufferPoolFull: there never will be: it is larger than the pool.
         """
         _check_supported()
-        block = await self._pool.take_when_free(layout.nbytes, layout.pack())
+        block = await self.pool.take_when_free(layout.nbytes, layout.pack())
         return Buffer(self._own(block, layout))
 
     def _own(self, block: Block, layout: Layout, pool: BlockPool | None = None) -> Holding:
-        on_unused = functools.partial(self._put_back, pool or self._pool)
+        on_unused = functools.partial(self._put_back, pool or self.pool)
         holding = Holding(block, layout, self._janitor, on_unused)
         self._holdings[holding.address] = holding
         return holding
@@ -281,7 +283,7 @@ class BufferStore:
 
     def close(self) -> None:
         """Give all memory back that is not in use here; the rest follows when it is not."""
-        self._pool.close()
+        self.pool.close()
         self._array_pool.close()
 
 
