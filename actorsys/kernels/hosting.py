@@ -17,7 +17,7 @@ from .. import errors
 from ..actor import Context, current_actor
 from ..errors import ReceiveTimeout, RemoteProtocolError
 from .kernel_context import Idle, KernelContext
-from .messages import decode_message, encode_message, enveloped
+from .messages import Packed, enveloped, pack_message, unpack_message
 from .priority_queue import PriorityQueue
 from .statistics import Histogram
 from .taken import TakenPage
@@ -33,7 +33,7 @@ class _Arrived(NamedTuple):
     """A message that has come and is not taken."""
 
     number: int
-    data: bytes
+    packed: Packed
     accepted_at: float
     is_asked: bool
 
@@ -117,14 +117,21 @@ class KernelHost:
     async def _tell_taken(self, number: int) -> None:
         """Return when the runtime will know of a message taken, even if this process dies next."""
         assert self.wiring is not None
-        # What was sent for earlier messages must not be lost with this one either.
-        is_behind = self.wiring.is_behind
-        self._send(ToRuntime.TAKEN, number)
-        if self._page is not None:
+        if self._page is None:
+            self._send(ToRuntime.TAKEN, number)
+            await self._write_all()
+        else:
+            # The page has room for one. And what was sent for earlier messages must not be lost
+            # with this one.
+            await self._write_all()
             self._page.last = number
-            if not is_behind:
-                return
-        self.wiring.flush()
+            self._send(ToRuntime.TAKEN, number)
+
+    async def _write_all(self) -> None:
+        """Return when all that was sent is with the kernel."""
+        assert self.wiring is not None
+        if self.wiring.is_behind:
+            self.wiring.flush()
         if self.wiring.is_behind:
             with trio.CancelScope(shield=True):  # the message is in our hands already
                 await self.wiring.wait_written()
@@ -141,7 +148,7 @@ class KernelHost:
     def _read(self, arrived: _Arrived) -> Any:
         """Return a message that has arrived; None if it cannot be read, told and counted."""
         try:
-            message = decode_message(arrived.data)
+            message = unpack_message(arrived.packed)
         except RemoteProtocolError as error:
             self._errors += 1
             self._send(ToRuntime.UNREADABLE, arrived.number, str(error))
@@ -169,13 +176,13 @@ class KernelHost:
     @enable_ki_protection
     async def put_out(self, message: Any) -> None:
         """Send a response; wait for room, unless somebody waits for it."""
-        data = encode_message(message)
+        packed = pack_message(message)
         correlation = message.correlation_id
         await trio.lowlevel.checkpoint_if_cancelled()
         is_reply = correlation in self._asked
         while not (is_reply or self._room > 0):
             await self._has_room.park()
-        self._send(ToRuntime.RESPONSE, data, message.priority, correlation and correlation.bytes)
+        self._send(ToRuntime.RESPONSE, packed, message.priority, correlation and correlation.bytes)
         if is_reply:
             del self._asked[correlation]
         else:
@@ -188,8 +195,10 @@ class KernelHost:
         self._next_request += 1
         request = self._requests[number] = _Request()
         try:
-            data, priority, key = enveloped(message)
-            self._send(ToRuntime.REQUEST, number, verb, name, [data, priority, key.bytes], timeout)
+            packed, priority, key = enveloped(message)
+            self._send(
+                ToRuntime.REQUEST, number, verb, name, [packed, priority, key.bytes], timeout
+            )
             return await request.wait()
         finally:
             del self._requests[number]
@@ -202,9 +211,9 @@ class KernelHost:
         """Take what the runtime has sent."""
         kind, *rest = item
         if kind == ToKernel.MESSAGE:
-            number, priority, data, age, is_asked = rest
+            number, priority, packed, age, is_asked = rest
             self._is_wanted = False
-            arrived = _Arrived(number, data, trio.current_time() - age, is_asked)
+            arrived = _Arrived(number, packed, trio.current_time() - age, is_asked)
             self._queue.push(arrived, priority)
         elif kind == ToKernel.GATE:
             (self.is_active,) = rest
@@ -230,10 +239,10 @@ class KernelHost:
         latency = self._latency
         self._send(ToRuntime.COUNTED, self._processed, self._errors, latency.counts, latency.total)
 
-    def _on_answer(self, number: int, error: list[str] | None, data: bytes | None) -> None:
+    def _on_answer(self, number: int, error: list[str] | None, packed: Packed | None) -> None:
         request = self._requests.get(number)
         if request is not None:
-            request.end(error, data)
+            request.end(error, packed)
 
     # --- running -------------------------------------------------------------------------
 
@@ -275,12 +284,14 @@ class _Request:
         assert self._outcome is not None
         return self._outcome.unwrap()
 
-    def end(self, error: list[str] | None, data: bytes | None) -> None:
+    def end(self, error: list[str] | None, packed: Packed | None) -> None:
         """Take the answer."""
         if error is not None:
             self._outcome = outcome.Error(rebuilt_error(*error))
         else:
-            self._outcome = outcome.capture(decode_message, data) if data else outcome.Value(None)
+            self._outcome = (
+                outcome.capture(unpack_message, packed) if packed else outcome.Value(None)
+            )
         self._done.set()
 
 

@@ -27,7 +27,7 @@ from ..limits import Limits
 from ..wire import cut
 from .at_hand import AtHand
 from .mailbox import BackpressureStrategy, Mailbox
-from .messages import Envelope, checked_priority
+from .messages import Envelope, Packed, checked_priority, is_packed
 from .priority_queue import PriorityQueue
 from .ring_kernels import KernelState, MailboxOptions
 from .statistics import Counted, KernelStatistics, checked_counts
@@ -39,7 +39,7 @@ _MAX_UNOWED = 256  # replies beside the responses: to asks that are forgotten
 _COUNT_SECONDS = 0.5  # for a process to tell its counts
 _MAX_LATE = 10_000  # replies that are owed to nobody any more; an older one would be a response
 
-OnRequest = Callable[[str, str, Envelope, "float | None"], Awaitable["bytes | None"]]
+OnRequest = Callable[[str, str, Envelope, "float | None"], Awaitable["Packed | None"]]
 """Does what a kernel asks of its runtime: verb, name, message, timeout."""
 
 INTAKE_STATES = (KernelState.LAUNCHED, KernelState.ACTIVE, KernelState.DEACTIVATED)
@@ -61,10 +61,10 @@ def _checked_request(
     Raises:
       ValueError, TypeError: it does not.
     """
-    data, priority, key = envelope
-    if type(data) is not bytes or not isinstance(name, str):
-        raise TypeError("a request has a name and the bytes of a message")
-    return verb, name, Envelope(data, checked_priority(priority), uuid.UUID(bytes=key)), timeout
+    packed, priority, key = envelope
+    if not is_packed(packed) or not isinstance(name, str):
+        raise TypeError("a request has a name and a packed message")
+    return verb, name, Envelope(packed, checked_priority(priority), uuid.UUID(bytes=key)), timeout
 
 
 class _Ask:
@@ -72,17 +72,17 @@ class _Ask:
 
     def __init__(self) -> None:
         self.has_ended = False
-        self._reply: bytes | Exception = b""
+        self._reply: Packed | Exception = b""
         self._done = trio.Event()
 
-    async def wait(self) -> bytes:
-        """Return the reply, as bytes, or raise why there is none."""
+    async def wait(self) -> Packed:
+        """Return the reply, packed, or raise why there is none."""
         await self._done.wait()
         if isinstance(self._reply, Exception):
             raise self._reply
         return self._reply
 
-    def end(self, reply: bytes | Exception) -> None:
+    def end(self, reply: Packed | Exception) -> None:
         """Take the reply, or why there will be none; the first one counts."""
         if not self.has_ended:
             self.has_ended = True
@@ -127,7 +127,7 @@ class Kernel:
         self._gate_as_told: bool | None = None
         self._wiring: Wiring | None = None
         self._tasks: trio.Nursery | None = None
-        self._responses: PriorityQueue[bytes] = PriorityQueue()
+        self._responses: PriorityQueue[Packed] = PriorityQueue()
         self._freed = 0
         self._asks: dict[uuid.UUID, _Ask] = {}
         self._late: OrderedDict[uuid.UUID, None] = OrderedDict()
@@ -162,8 +162,8 @@ class Kernel:
         self._statistics.received += 1
 
     @enable_ki_protection
-    async def ask(self, envelope: Envelope, seconds: float) -> bytes:
-        """Send a message and return the reply to it, as bytes.
+    async def ask(self, envelope: Envelope, seconds: float) -> Packed:
+        """Send a message and return the reply to it, packed.
 
         Raises:
           ReceiveTimeout: it has not come in time; if it comes later it is dropped and counted.
@@ -225,9 +225,9 @@ class Kernel:
                 self._mailbox.held += 1
             self._credits -= 1
             number = self._at_hand.add(accepted, accepted.envelope.priority)
-            data, priority, _ = accepted.envelope
+            packed, priority, _ = accepted.envelope
             age = trio.current_time() - accepted.accepted_at
-            wiring.send(ToKernel.MESSAGE, number, priority, data, age, accepted.is_asked)
+            wiring.send(ToKernel.MESSAGE, number, priority, packed, age, accepted.is_asked)
         if self._is_drained:
             self._changed.unpark_all()
 
@@ -283,18 +283,20 @@ class Kernel:
         if ask is not None:
             ask.end(EncodeError(f"kernel {self.name!r} cannot read the message: {reason}"))
 
-    def _on_response(self, data: bytes, priority: int, correlation: bytes | None) -> None:
+    def _on_response(self, packed: Packed, priority: int, correlation: bytes | None) -> None:
+        if not is_packed(packed):
+            raise TypeError("a response is a packed message")
         key = uuid.UUID(bytes=correlation) if correlation is not None else None
         ask = self._asks.get(key) if key is not None else None
         if ask is not None and not ask.has_ended:
-            ask.end(data)
+            ask.end(packed)
         elif key is not None and key in self._late:
             del self._late[key]
             self._statistics.drop("late")
         elif len(self._responses) >= self._options.output_queue_size + _MAX_UNOWED:
             raise ValueError("more responses than there is room for")
         else:
-            self._responses.push(data, priority)
+            self._responses.push(packed, priority)
             self._has_response.unpark()
 
     async def _do_request(
@@ -303,7 +305,7 @@ class Kernel:
         """Do what the kernel has asked for, and answer; unless it has given up, or is gone."""
         number = request[0]
         error: list[str] | None = None
-        answer: bytes | None = None
+        answer: Packed | None = None
         with scope:
             try:
                 # A request that was given up just before is let go first: it may be the same one.
@@ -320,8 +322,8 @@ class Kernel:
     # --- receiving from it ---------------------------------------------------------------
 
     @enable_ki_protection
-    async def receive(self, seconds: float) -> bytes:
-        """Return the next response that nobody asked for, as bytes.
+    async def receive(self, seconds: float) -> Packed:
+        """Return the next response that nobody asked for, packed.
 
         Raises:
           ReceiveTimeout: there is none within *seconds*.
@@ -335,9 +337,9 @@ class Kernel:
                 await self._wait_response()
             if patience.cancelled_caught:
                 raise ReceiveTimeout(f"kernel {self.name!r} sent nothing within {seconds:g} s")
-        data = self._responses.pop()
+        packed = self._responses.pop()
         self._give_room()
-        return data
+        return packed
 
     async def _wait_response(self) -> None:
         while not self._responses:

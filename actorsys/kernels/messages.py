@@ -12,6 +12,8 @@ import uuid
 from collections.abc import Callable
 from typing import Any, ClassVar, NamedTuple, Protocol, TypeVar, dataclass_transform, overload
 
+from ..actor import resolve_buffer
+from ..buffers import Buffer
 from ..errors import EncodeError, RemoteProtocolError
 from ..limits import Limits
 from ..wire import TYPES, Codec
@@ -22,6 +24,12 @@ T = TypeVar("T")
 R = TypeVar("R", bound="Message")
 
 MAX_PRIORITY = 255
+
+NAMED_BUFFER = 34
+"""The extension code of a buffer inside the bytes of a message: its id."""
+
+Packed = bytes | list[Any]
+"""A message as it travels: its bytes; if there are buffers in it, a list of its bytes and them."""
 
 
 class Priority(enum.IntEnum):
@@ -298,14 +306,44 @@ def _upgrade(cls: Any, *, from_version: int) -> Callable[[Upgrade], Upgrade]:
 class Envelope(NamedTuple):
     """A message as it is passed on: whoever does so need not know its class."""
 
-    data: bytes
+    packed: Packed
     priority: int
     message_id: uuid.UUID
 
 
 def enveloped(value: Any) -> Envelope:
     """Return a message ready to be passed on; else as `encode_message`."""
-    return Envelope(encode_message(value), value.priority, value.message_id)
+    return Envelope(pack_message(value), value.priority, value.message_id)
+
+
+def pack_message(value: Any) -> Packed:
+    """Return a message ready to travel; else as `encode_message`.
+
+    Its buffers stay good until it has arrived, whatever its sender does with them.
+    """
+    _local.buffers.clear()
+    data = encode_message(value)
+    # What is released by the sender meanwhile is not what travels.
+    buffers = [Buffer(buffer.usable()) for buffer in _local.buffers]
+    _local.buffers.clear()
+    return [data, *buffers] if buffers else data
+
+
+def unpack_message(packed: Packed) -> Any:
+    """Return the message that `pack_message` has packed; else as `decode_message`."""
+    return decode_message(packed if isinstance(packed, bytes) else packed[0])
+
+
+def packed_bytes(packed: Packed) -> int:
+    """Return how large a packed message is; buffers take next to nothing."""
+    return len(packed if isinstance(packed, bytes) else packed[0])
+
+
+def is_packed(value: Any) -> bool:
+    """Tell whether *value*, which has arrived, can be what `pack_message` has returned."""
+    if type(value) is list and value:
+        return type(value[0]) is bytes and all(isinstance(item, Buffer) for item in value[1:])
+    return type(value) is bytes
 
 
 def encode_message(value: Any) -> bytes:
@@ -378,17 +416,33 @@ def _innermost(codec: Codec, value: Any, error: EncodeError) -> EncodeError:
 
 
 class _Local(threading.local):
-    codec: Codec | None = None
+    """A codec for each thread, and the buffers that it has met while it was encoding."""
+
+    def __init__(self) -> None:
+        self.codec: Codec | None = None
+        self.buffers: list[Buffer] = []
 
 
 _local = _Local()
 
 
 def _codec() -> Codec:
-    """Return a codec for this thread, which leaves everything inside the bytes."""
+    """Return a codec for this thread, which leaves everything inside the bytes but buffers."""
     if _local.codec is None:
-        _local.codec = Codec(Limits(segment_bytes=_NEVER_BYTES))
+        codec = _local.codec = Codec(Limits(segment_bytes=_NEVER_BYTES))
+        codec.add_extension(
+            NAMED_BUFFER,
+            Buffer,
+            lambda buffer: _name_buffer(buffer).encode(),
+            lambda data: resolve_buffer(str(data, "ascii")),
+        )
     return _local.codec
+
+
+def _name_buffer(buffer: Buffer) -> str:
+    buffer.usable()
+    _local.buffers.append(buffer)
+    return buffer.id
 
 
 _NEVER_BYTES = 2**62

@@ -17,7 +17,7 @@ from ..errors import LimitExceeded
 from ..supervise import ActorNursery, OneForOne, open_nursery
 from ..supervise.strategies import Restart, Strategy
 from .kernel import Kernel
-from .messages import Envelope, decode_message, enveloped
+from .messages import Envelope, Packed, enveloped, packed_bytes, unpack_message
 from .ring_kernels import KernelState, MailboxOptions, kernel_of
 from .statistics import KernelStatistics
 
@@ -191,7 +191,7 @@ class RingKernelRuntime:
           ActorUnavailable, ActorDied: there is none, and the kernel has ended.
         """
         seconds = math.inf if timeout is None else timeout
-        return decode_message(await self._kernel(name).receive(seconds))
+        return unpack_message(await self._kernel(name).receive(seconds))
 
     async def ask(self, name: str, message: Any, timeout: float | None = None) -> Any:
         """Send *message* and return the reply to it: the response that is correlated with it.
@@ -203,7 +203,7 @@ class RingKernelRuntime:
           What `send` raises.
         """
         seconds = math.inf if timeout is None else timeout
-        return decode_message(await self._kernel(name).ask(self._enveloped(message), seconds))
+        return unpack_message(await self._kernel(name).ask(self._enveloped(message), seconds))
 
     def subscribe(self, topic: str, name: str) -> None:
         """Let a kernel have every message that is published to *topic*."""
@@ -263,16 +263,17 @@ class RingKernelRuntime:
     def _enveloped(self, message: Any) -> Envelope:
         envelope = enveloped(message)
         limit = current_actor().limits.max_message_bytes
-        if len(envelope.data) + _FRAME_BYTES > limit:
+        size = packed_bytes(envelope.packed)
+        if size + _FRAME_BYTES > limit:
             raise LimitExceeded(
-                f"the message has {len(envelope.data):,} bytes, the limit is {limit:,} "
+                f"the message has {size:,} bytes, the limit is {limit:,} "
                 f"(limits.max_message_bytes); pass large data as a buffer"
             )
         return envelope
 
     async def _on_request(
         self, verb: str, name: str, envelope: Envelope, timeout: float | None
-    ) -> bytes | None:
+    ) -> Packed | None:
         """Do what a kernel asks for."""
         if verb == "ask":
             return await self._kernel(name).ask(envelope, math.inf if timeout is None else timeout)
