@@ -6,16 +6,20 @@ Each is there for the tests that ask for it, and costs the others nothing.
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 if TYPE_CHECKING:
+    from ..kernels import RingKernelRuntime
     from .killer import Killer
     from .simulation import Simulation
 
 pytest.register_assert_rewrite("actorsys.testing.conformance")
+
+OpenKernels = Callable[..., "AbstractAsyncContextManager[RingKernelRuntime]"]
 
 _SEED_BITS = 32
 _seed = pytest.StashKey[int]()
@@ -72,6 +76,34 @@ def simulation(request: pytest.FixtureRequest) -> Simulation:
     from .simulation import Simulation
 
     return Simulation(random.Random(_tell_seed(request)).getrandbits(_SEED_BITS))
+
+
+@pytest.fixture
+def open_kernels(leak_check: None) -> OpenKernels:
+    """Open a `RingKernelRuntime`, with the options it takes, whose kernels are processes.
+
+    ``async with open_kernels() as runtime:`` in a test of pytest-trio; nothing of it may be left.
+    """
+    from ..kernels import RingKernelRuntime
+
+    return RingKernelRuntime
+
+
+@pytest.fixture
+def open_inline_kernels(simulation: Simulation) -> OpenKernels:
+    """Open a `RingKernelRuntime` whose kernels are tasks of this process, in a simulation.
+
+    Messages are encoded and decoded as if they were processes. With the ``autojump_clock`` of
+    pytest-trio no test waits for time to pass.
+    """
+    from ..kernels import RingKernelRuntime
+
+    @asynccontextmanager
+    async def open_inline(**options: Any) -> AsyncIterator[RingKernelRuntime]:
+        async with simulation.open(), RingKernelRuntime(**options) as runtime:
+            yield runtime
+
+    return open_inline
 
 
 def _tell_seed(request: pytest.FixtureRequest) -> str:

@@ -153,3 +153,48 @@ print(hasattr(actorsys.testing, "something_else"))
         "False",
         "",
     ]
+
+
+KERNEL_SUITE = """
+import os
+import pytest
+import trio
+from actorsys import ReceiveTimeout, message, ring_kernel
+
+@message
+class Ask:
+    items: list[int]
+
+@message
+class Answer:
+    pid: int
+
+@ring_kernel()
+async def teller(ctx):
+    async for ask in ctx:
+        ask.items.append(1)
+        await ctx.send(ask.reply(Answer, os.getpid()))
+
+async def ask(runtime):
+    await runtime.launch("teller", teller)
+    await runtime.activate("teller")
+    items = []
+    answer = await runtime.ask("teller", Ask(items), timeout=5)
+    assert items == []
+    return answer.pid
+
+async def test_processes(open_kernels):
+    async with open_kernels() as runtime:
+        assert await ask(runtime) != os.getpid()
+
+async def test_tasks(open_inline_kernels, autojump_clock):
+    async with open_inline_kernels() as runtime:
+        assert await ask(runtime) == os.getpid()
+        with pytest.raises(ReceiveTimeout):
+            await runtime.receive("teller", timeout=1_000_000)
+"""
+
+
+def test_kernels_are_processes_or_tasks(suite: pytest.Pytester) -> None:
+    suite.makepyfile(kernel_suite=KERNEL_SUITE)
+    suite.runpytest("kernel_suite.py").assert_outcomes(passed=2)
