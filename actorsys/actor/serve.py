@@ -35,8 +35,8 @@ def make_channel(
     The peer can call what *exposure* has, and *functions* of the runtime.
     """
     transport, session, rest = connection
-    offered = {NOTE: actor.buffers.on_note, **(functions or {})}
-    service = Service(exposure, functools.partial(run_call, actor), offered)
+    notices = {NOTE: actor.buffers.on_note}
+    service = Service(exposure, functools.partial(run_call, actor), functions or {}, notices)
     channel = Channel(transport, session, service, actor.limits, rest, is_remote=is_remote)
     actor.buffers.attach(channel)
     return channel

@@ -2,31 +2,45 @@
 
 from __future__ import annotations
 
+import threading
 from collections import deque
 from collections.abc import Callable
 
 import trio
 
+from ..channel.tick import TickFlusher, acquire_flusher, release_flusher
+
 
 class Janitor:
-    """Does soon, in the trio loop that it was made in, what was left to it."""
+    """Does, at the end of a tick of the trio loop that it was made in, what was left to it."""
 
     def __init__(self) -> None:
         self._token = trio.lowlevel.current_trio_token()
+        self._thread = threading.get_ident()
+        self._flusher: TickFlusher | None = acquire_flusher()
         self._left: deque[Callable[[], None]] = deque()
 
     def __repr__(self) -> str:
         return f"<Janitor: {len(self._left)} left to be done>"
 
     def post(self, task: Callable[[], None]) -> None:
-        """Have *task* done; from any thread. When the loop is over it is done at once."""
+        """Have *task* done; from any thread. After `close` it is done at once."""
         self._left.append(task)
-        try:
-            self._token.run_sync_soon(self.work, idempotent=True)
-        except trio.RunFinishedError:
-            self.work()
+        if self._flusher is None:
+            self.end_tick()
+        elif threading.get_ident() == self._thread:
+            self._flusher.queue_early(self)
+        else:
+            self._token.run_sync_soon(self.end_tick, idempotent=True)
 
-    def work(self) -> None:
+    def end_tick(self) -> None:
         """Do what is left now; only in the thread of the loop."""
         while self._left:
             self._left.popleft()()
+
+    def close(self) -> None:
+        """Do what is left; what is posted from now on is done at once."""
+        self.end_tick()
+        flusher, self._flusher = self._flusher, None
+        if flusher is not None:
+            release_flusher(flusher)

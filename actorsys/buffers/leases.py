@@ -11,7 +11,6 @@ what was borrowed makes another lease (a *fork*): the first one stays until that
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable
 from typing import Any
 
 import trio
@@ -56,13 +55,13 @@ class Lease:
 class Ledger:
     """What was lent and borrowed over one link. Owned by the `BufferStore` of an actor."""
 
-    def __init__(self, channel: Channel, soon: Callable[[Callable[[], None]], None]) -> None:
+    def __init__(self, channel: Channel) -> None:
         self.channel = channel
-        self._soon = soon
         self._lent: dict[int, Lease] = {}
         self._next_number = 0
         self._accepted: list[int] = []
         self._released: list[int] = []
+        self._has_notes = False
         self._is_closed = False
         self._changed = trio.lowlevel.ParkingLot()
 
@@ -129,10 +128,13 @@ class Ledger:
         self._note()
 
     def _note(self) -> None:
-        if len(self._accepted) + len(self._released) == 1:
-            self._soon(self._send_notes)
+        if not self._has_notes:
+            self._has_notes = True
+            self.channel.at_tick_end(self)
 
-    def _send_notes(self) -> None:
+    def end_tick(self) -> None:
+        """Send the notes of this tick."""
+        self._has_notes = False
         note = {"accepted": self._accepted, "released": self._released}
         self._accepted, self._released = [], []
         if not self._is_closed and any(note.values()):

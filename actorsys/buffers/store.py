@@ -67,7 +67,7 @@ class BufferStore:
 
     def statistics(self) -> BufferStatistics:
         """Return what they are doing right now."""
-        self._janitor.work()
+        self._janitor.end_tick()
         own = sum(holding.is_own for holding in self._holdings.values())
         states = [state for ledger in self._ledgers.values() for state in ledger.states()]
         return BufferStatistics(
@@ -90,7 +90,7 @@ class BufferStore:
           DeviceUnavailable: this system has no memory to share.
         """
         _check_supported()
-        self._janitor.work()  # what is left to be done may be the very memory that is needed
+        self._janitor.end_tick()  # what is left to be done may be the very memory that is needed
         return Buffer(self._own(self.pool.take(layout.nbytes, layout.pack()), layout))
 
     async def open_when_free(self, layout: Layout) -> Buffer:
@@ -190,7 +190,7 @@ class BufferStore:
 
     def attach(self, channel: Channel) -> None:
         """Let buffers travel over *channel*."""
-        ledger = self._ledgers[channel] = Ledger(channel, self._janitor.post)
+        ledger = self._ledgers[channel] = Ledger(channel)
         codec = channel.codec
         codec.add_extension(
             BUFFER,
@@ -283,6 +283,7 @@ class BufferStore:
 
     def close(self) -> None:
         """Give all memory back that is not in use here; the rest follows when it is not."""
+        self._janitor.close()
         self.pool.close()
         self._array_pool.close()
 

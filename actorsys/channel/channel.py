@@ -33,7 +33,7 @@ from .exposure import RUNTIME_NS
 from .heartbeat import wait_silent
 from .outbox import Outbox
 from .remote_errors import pack_error
-from .tick import acquire_flusher, release_flusher
+from .tick import Flushable, acquire_flusher, release_flusher
 
 _BRIEF_CHARS = 100  # what fits into the smallest message that a peer may announce
 MakeError = Callable[[bool], Exception]
@@ -142,6 +142,10 @@ class Channel:
     def note_impatience(self) -> None:
         """Take note that a cancellation was not answered in time."""
         self._unheard_at = self.reads
+
+    def at_tick_end(self, item: Flushable) -> None:
+        """Ask *item* when this tick of the scheduler ends what it has to send."""
+        self._flusher.queue_early(item)
 
     async def wait_flushed(self) -> None:
         """Wait until everything that was queued so far is with the kernel."""

@@ -6,6 +6,7 @@ Everything here runs in the reader's task, between two reads, and never waits.
 from __future__ import annotations
 
 import logging
+import types
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -43,6 +44,8 @@ class Service(NamedTuple):
     exposure: Exposure
     run_call: RunCall
     runtime_functions: Mapping[str, RuntimeFunction]
+    notices: Mapping[str, RuntimeFunction] = types.MappingProxyType({})
+    """Functions of the runtime that are not answered."""
 
 
 class Dispatcher:
@@ -120,6 +123,10 @@ class Dispatcher:
 
     def _answer_runtime_call(self, message: Call) -> None:
         value = None
+        if message.func in self._service.notices:
+            if message.fault is None:
+                self._service.notices[message.func](self._channel, message.kwargs)
+            return
         if message.func == "cancel":
             self._cancel_call(message.kwargs)
         elif message.func != PING:

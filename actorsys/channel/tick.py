@@ -25,6 +25,7 @@ class TickFlusher(trio.abc.Instrument):
     def __init__(self) -> None:
         self.users = 0
         self._queued: list[Flushable] = []
+        self._queued_early: list[Flushable] = []
 
     def __repr__(self) -> str:
         return f"<TickFlusher: {self.users} users, {len(self._queued)} queued>"
@@ -33,7 +34,15 @@ class TickFlusher(trio.abc.Instrument):
         """Flush *item* when this tick ends."""
         self._queued.append(item)
 
+    def queue_early(self, item: Flushable) -> None:
+        """Ask *item* when this tick ends what it has to say; what it queues then leaves with it."""
+        self._queued_early.append(item)
+
     def before_io_wait(self, timeout: float) -> None:
+        while self._queued_early:
+            early, self._queued_early = self._queued_early, []
+            for item in early:
+                item.end_tick()
         if self._queued:
             queued, self._queued = self._queued, []
             for item in queued:
