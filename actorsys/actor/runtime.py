@@ -168,6 +168,12 @@ class Actor:
             grace = min(grace, left * self.limits.child_grace_share)
         return grace
 
+    def on_interrupt(self) -> None:
+        """Take part in what Ctrl-C means: after a second one, no call is waited for."""
+        if self.interrupts.count > 1:
+            for channel in self.channels:
+                channel.lose_patience()
+
     @enable_ki_protection
     async def run_channel(self, channel: Channel) -> None:
         """Serve *channel* until it is lost, as one of this actor's links."""
@@ -217,6 +223,7 @@ async def open_root(name: str, limits: Limits, host: Host, transport: str) -> As
         )
     async with open_runtime(uid, None, limits, host, transport) as actor:
         _root = actor
+        actor.interrupts.listeners.append(actor.on_interrupt)
         try:
             with naming_records(name), noting_interrupts(actor.interrupts):
                 yield actor

@@ -149,11 +149,8 @@ class OutgoingCall:
         self.cancel()
         if isinstance(reason, KeyboardInterrupt):
             return
-        with trio.CancelScope(shield=True) as scope:
-            scope.deadline = trio.current_time() + self.channel.patience_seconds()
+        with self.channel.being_patient():
             await self.wait_ended()
-        if not self.has_ended:
-            self.channel.note_impatience()
         self.forget()
         if self.error is not None and not isinstance(self.error, ContextCancelled):
             raise self.error

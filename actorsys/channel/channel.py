@@ -7,7 +7,8 @@ stuck stream. Whatever is to be written goes through the outbox.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import trio
@@ -80,6 +81,8 @@ class Channel:
         self.outbox = Outbox(transport, self._flusher, limits, patience)
         self.reads = 0
         self._unheard_at = -1
+        self._patience: set[trio.CancelScope] = set()
+        self._has_lost_patience = False
         self.is_remote = is_remote
         self._transport = transport
         self._run_call = service.run_call
@@ -131,17 +134,29 @@ class Channel:
             with trio.CancelScope(shield=True):
                 await trio.aclose_forcefully(self._transport)
 
-    def patience_seconds(self) -> float:
-        """Return how long to wait for the answer to a cancellation.
+    @contextmanager
+    def being_patient(self) -> Iterator[None]:
+        """Let what is inside the block, shielded, wait for the answer to a cancellation; not long.
 
         A peer that has let the last one pass, and has said nothing since, is not waited for again:
         calls inside each other would add up.
         """
-        return 0.0 if self._unheard_at == self.reads else self.limits.cancel_ack_seconds
+        is_in_vain = self._has_lost_patience or self._unheard_at == self.reads
+        seconds = 0.0 if is_in_vain else self.limits.cancel_ack_seconds
+        with trio.CancelScope(shield=True, deadline=trio.current_time() + seconds) as patience:
+            self._patience.add(patience)
+            try:
+                yield
+            finally:
+                self._patience.discard(patience)
+        if patience.cancelled_caught:
+            self._unheard_at = self.reads
 
-    def note_impatience(self) -> None:
-        """Take note that a cancellation was not answered in time."""
-        self._unheard_at = self.reads
+    def lose_patience(self) -> None:
+        """Wait for no answers to cancellations any more, those under way included."""
+        self._has_lost_patience = True
+        for patience in self._patience:
+            patience.cancel()
 
     def at_tick_end(self, item: Flushable) -> None:
         """Ask *item* when this tick of the scheduler ends what it has to send."""
