@@ -48,6 +48,8 @@ class KernelHost:
         self._is_prefetching = is_prefetching
         self._is_wanted = False
         self._is_ending = False
+        self._is_watched = False
+        self._is_looking_up = False
         self._page = page
         self._in_hand: list[float] = []
         self._asked: OrderedDict[uuid.UUID, None] = OrderedDict()
@@ -68,6 +70,19 @@ class KernelHost:
     def should_terminate(self) -> bool:
         """Whether the kernel was asked to end, and everything before that is taken."""
         return self._is_ending and not self._queue
+
+    def look_up(self) -> bool:
+        """Return `should_terminate`; who asks has done what there was to do for now."""
+        self._is_looking_up = True
+        self._tell_idle()
+        return self.should_terminate
+
+    def _tell_idle(self) -> None:
+        """Tell the runtime, if it wants to know, that nothing is left to be processed."""
+        is_idle = not self._queue and (self._is_looking_up or not self._in_hand)
+        if self._is_watched and is_idle:
+            self._is_watched = False
+            self._send(ToRuntime.IDLE)
 
     def _send(self, *item: Any) -> None:
         assert self.wiring is not None
@@ -144,6 +159,7 @@ class KernelHost:
                 self._latency.record(now - accepted_at)
             self._processed += len(self._in_hand)
             self._in_hand.clear()
+        self._tell_idle()
 
     def _read(self, arrived: _Arrived) -> Any:
         """Return a message that has arrived; None if it cannot be read, told and counted."""
@@ -155,6 +171,7 @@ class KernelHost:
             logger.error("a message cannot be read: %s", error)
             return None
         self._in_hand.append(arrived.accepted_at)
+        self._is_looking_up = False
         if arrived.is_asked:
             self._asked[message.message_id] = None
             if len(self._asked) > _MAX_ASKED:
@@ -232,6 +249,10 @@ class KernelHost:
         elif kind == ToKernel.COUNT:
             self.report_counts()
             return
+        elif kind == ToKernel.WATCH:
+            self._is_watched = True
+            self._tell_idle()
+            return
         self._changed.unpark_all()
 
     def report_counts(self) -> None:
@@ -252,18 +273,27 @@ class KernelHost:
             try:
                 await function(KernelContext(self, name))
                 break
-            except ReceiveTimeout as timeout:
+            except (ReceiveTimeout, trio.EndOfChannel, BaseExceptionGroup) as error:
+                end = _end_of_receiving(error)
+                if end is None:
+                    raise
                 if self.should_terminate:
                     break
-                if not isinstance(timeout, Idle):
+                if not isinstance(end, Idle):
                     raise
                 # Such a loop has no handler for a mailbox that is empty for a while.
                 logger.info("kernel %r let a receive timeout out; its function starts anew", name)
-            except trio.EndOfChannel:
-                if not self.should_terminate:
-                    raise
-                break
         self.put_down()
+
+
+def _end_of_receiving(error: BaseException) -> BaseException | None:
+    """Return what `KernelContext.receive` has raised, if *error* is that and nothing else.
+
+    A nursery in the kernel makes a group of it.
+    """
+    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    return error if isinstance(error, (ReceiveTimeout, trio.EndOfChannel)) else None
 
 
 class _Request:
@@ -309,35 +339,50 @@ async def host_kernel(
     name: str,
     room: int,
     is_prefetching: bool,
+    is_permanent: bool,
     page_address: list[int] | None,
 ) -> None:
     """Be the kernel *name*, linked by *ctx* to its runtime, until it ends or crashes.
 
-    A crash ends the process: its supervisor decides what follows.
+    A crash ends the process: its supervisor decides what follows. So does an end that nobody has
+    asked for, where it *is_permanent*.
     """
     with TakenPage.opened(page_address) as page:
-        await _run_kernel(
-            ctx, function, name, KernelHost(room, page, is_prefetching=is_prefetching)
-        )
+        host = KernelHost(room, page, is_prefetching=is_prefetching)
+        await ctx.started()
+        async with ctx.open_stream() as stream, trio.open_nursery() as tasks:
+            host.wiring = Wiring(stream.flow, host.on_item)
+            tasks.start_soon(host.wiring.run)
+            await _run_or_crash(host, function, name)
+            host.report_counts()
+            await host.wiring.wait_sent()
+            if is_permanent and not host.should_terminate:
+                await host.wiring.wait_written()
+                await _exit(0)
+            tasks.cancel_scope.cancel()
 
 
-async def _run_kernel(
-    ctx: Context,
-    function: Callable[[KernelContext], Awaitable[None]],
-    name: str,
-    host: KernelHost,
+async def _run_or_crash(
+    host: KernelHost, function: Callable[[KernelContext], Awaitable[None]], name: str
 ) -> None:
-    await ctx.started()
-    async with ctx.open_stream() as stream, trio.open_nursery() as tasks:
-        host.wiring = Wiring(stream.flow, host.on_item)
-        tasks.start_soon(host.wiring.run)
-        try:
-            await host.run(function, name)
-        except (Exception, SystemExit):
-            logger.exception("kernel %r has crashed", name)
-            host.count_crash()
-            current_actor().host.exit(_CRASHED)
-            await trio.sleep_forever()
-        host.report_counts()
-        await host.wiring.wait_sent()
-        tasks.cancel_scope.cancel()
+    try:
+        await host.run(function, name)
+    except BaseException as error:
+        if _is_cancellation(error):
+            host.report_counts()  # it is ended by force: what it has done shall be known
+            raise
+        logger.exception("kernel %r has crashed", name)
+        host.count_crash()
+        await _exit(_CRASHED)
+
+
+def _is_cancellation(error: BaseException) -> bool:
+    if isinstance(error, BaseExceptionGroup):
+        return error.subgroup(trio.Cancelled) is not None
+    return isinstance(error, trio.Cancelled)
+
+
+async def _exit(code: int) -> None:
+    """End this process; in a simulation, its task is cancelled soon."""
+    current_actor().host.exit(code)
+    await trio.sleep_forever()

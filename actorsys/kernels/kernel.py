@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import logging
 import math
 import uuid
 from collections import OrderedDict
@@ -24,6 +25,7 @@ from ..errors import (
     ReceiveTimeout,
 )
 from ..limits import Limits
+from ..supervise.strategies import Restart
 from ..wire import cut
 from .at_hand import AtHand
 from .mailbox import BackpressureStrategy, Mailbox
@@ -33,6 +35,8 @@ from .ring_kernels import KernelState, MailboxOptions
 from .statistics import Counted, KernelStatistics, checked_counts
 from .taken import TakenPage
 from .wiring import ToKernel, ToRuntime, Wiring
+
+logger = logging.getLogger("actorsys.kernels")
 
 _PREFETCHED = 16  # messages that a kernel has at hand, so that it need not wait for the next one
 _MAX_UNOWED = 256  # replies beside the responses: to asks that are forgotten
@@ -103,6 +107,7 @@ class Kernel:
         entry: Callable[..., Any],
         portal: Portal,
         options: MailboxOptions,
+        restart: Restart,
         on_request: OnRequest,
         limits: Limits,
     ) -> None:
@@ -112,6 +117,7 @@ class Kernel:
         self.failure: Exception | None = None
         self._entry = entry
         self._options = options
+        self._restart = restart
         self._on_request = on_request
         self._limits = limits
         self._mailbox: Mailbox[_Accepted] = Mailbox(
@@ -124,6 +130,7 @@ class Kernel:
         self._page = TakenPage.create()
         self._credits = 0
         self._is_gate_open = False
+        self._is_quiet = False
         self._gate_as_told: bool | None = None
         self._wiring: Wiring | None = None
         self._tasks: trio.Nursery | None = None
@@ -170,6 +177,8 @@ class Kernel:
           ValueError: somebody waits for a reply to this very message already.
           ActorUnavailable: the kernel has ended, or does so meanwhile.
         """
+        if math.isnan(seconds):
+            raise ValueError("a timeout is a number of seconds, not NaN")
         key = envelope.message_id
         if key in self._asks:
             raise ValueError(f"somebody waits for the reply to message {key} already")
@@ -196,8 +205,9 @@ class Kernel:
         """Return why messages are not accepted."""
         if isinstance(self.failure, ActorUnavailable):
             return copy.copy(self.failure)
+        why = f": {self.failure}" if self.failure is not None else ""
         return ActorUnavailable(
-            f"kernel {self.name!r} is {self.state.value} and accepts no messages",
+            f"kernel {self.name!r} is {self.state.value}, it takes no messages and sends none{why}",
             may_have_run=False,
         )
 
@@ -255,6 +265,9 @@ class Kernel:
         elif kind == ToRuntime.WANTED:
             self._credits = max(0, self._credits) + rest[0]
             self._pump()
+        elif kind == ToRuntime.IDLE:
+            self._is_quiet = True
+            self._changed.unpark_all()
         elif kind == ToRuntime.GATED:
             (self._gate_as_told,) = rest
             self._changed.unpark_all()
@@ -382,7 +395,8 @@ class Kernel:
         """Be linked with one incarnation until its function has ended."""
         room = self._options.output_queue_size - len(self._responses)
         page = None if self._page is None else list(self._page.address)
-        start = (self.name, room, bool(self._prefetched), page)
+        is_permanent = self._restart == "permanent"
+        start = (self.name, room, bool(self._prefetched), is_permanent, page)
         async with self.portal.open_context(self._entry, *start) as (ctx, _):
             async with ctx.open_stream() as stream, open_services() as services:
                 wiring = self._wiring = Wiring(stream.flow, self._on_item)
@@ -394,8 +408,6 @@ class Kernel:
                 self._credits = self._prefetched
                 wiring.send(ToKernel.GATE, self._is_gate_open)
                 self._pump()
-                if self.state is KernelState.TERMINATING:
-                    wiring.send(ToKernel.TERMINATE, True)
                 self._changed.unpark_all()
                 await ctx.result()
 
@@ -405,10 +417,14 @@ class Kernel:
         taken_back = self._take_back()
         for accepted in reversed(taken_back):
             self._mailbox.queue.push_front(accepted, accepted.envelope.priority)
+        self._mailbox.make_room()
         waiting = {one.envelope.message_id for one in self._mailbox.everything()}
         for key, ask in self._asks.items():
             if key not in waiting:
                 ask.end(copy.copy(death))
+        if self.state is KernelState.TERMINATING and self._is_drained:
+            self._end(KernelState.TERMINATED, None)  # there is nothing to come back for
+            return
         try:
             await self.portal.peer.channel()
         except ActorUnavailable as gone:
@@ -452,6 +468,13 @@ class Kernel:
             ask.end(self._gone())
         left = [*self._take_back(), *self._mailbox.queue.clear()]
         self._drop(left, "terminated" if failure is None else "crashed")
+        if left:
+            logger.warning(
+                "kernel %r is %s; %d messages that it has not taken are dropped",
+                self.name,
+                state.value,
+                len(left),
+            )
         self._mailbox.refuse(self._gone)
         self._changed.unpark_all()
         self._has_response.unpark_all()
@@ -469,6 +492,8 @@ class Kernel:
         Raises:
           ActorUnavailable: it has ended and will never be.
         """
+        if not isinstance(state, KernelState):
+            raise TypeError(f"a state is a KernelState, not {state!r}")
         while self.state is not state:
             if not self.is_alive:
                 raise self._gone()
@@ -511,11 +536,32 @@ class Kernel:
             else:
                 self._drop(self._mailbox.queue.clear(), "terminated")
             self._changed.unpark_all()
-        while not self._is_drained and self.state is KernelState.TERMINATING:
+        told: Wiring | None = None
+        while self.is_alive:
+            # After a crash it is told again, once what is left is given out.
+            if self._is_drained and self._wiring is not None and self._wiring is not told:
+                told = self._wiring
+                told.send(ToKernel.TERMINATE, drain)
             await self._changed.park()
-        if self._wiring is not None:
-            self._wiring.send(ToKernel.TERMINATE, drain)
-        await self.wait_over()
+
+    @enable_ki_protection
+    async def wait_quiet(self) -> None:
+        """Let it handle what it was sent; return when nothing is left, or it has ended."""
+        watched: Wiring | None = None
+        self._is_quiet = False
+        self._set_gate(True)
+        while self.is_alive and not (self._is_quiet and self._is_drained):
+            if self._is_quiet or self._wiring is not watched:
+                self._is_quiet, watched = False, None
+            if self._is_drained and self._wiring is not None and watched is None:
+                watched = self._wiring
+                watched.send(ToKernel.WATCH)
+            await self._changed.park()
+
+    @property
+    def accepted_count(self) -> int:
+        """How many messages it has accepted so far."""
+        return self._statistics.received
 
     async def wait_over(self) -> None:
         """Wait until it has ended."""

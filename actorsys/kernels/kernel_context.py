@@ -12,6 +12,7 @@ import trio
 
 from ..errors import ReceiveTimeout
 from .checkpoint import Checkpoint, open_checkpoint
+from .messages import correlated
 
 if TYPE_CHECKING:
     from .hosting import KernelHost
@@ -40,7 +41,7 @@ class KernelContext:
     @property
     def should_terminate(self) -> bool:
         """Whether the kernel is asked to end; what was to be handled before that is handled."""
-        return self._host.should_terminate
+        return self._host.look_up()
 
     @property
     def is_active(self) -> bool:
@@ -115,7 +116,7 @@ class KernelContext:
 
     async def reply(self, request: Any, response: Any) -> None:
         """Send *response*, correlated with *request*; else as `send`."""
-        await self.send(response.replace(correlation_id=request.message_id))
+        await self.send(correlated(response, request))
 
     async def send_to(self, name: str, message: Any) -> None:
         """Send *message* to the kernel *name*; else as `RingKernelRuntime.send`."""

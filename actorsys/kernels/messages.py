@@ -104,8 +104,8 @@ def message(cls: type[Any] | None = None, /, *, version: int = FIRST_VERSION) ->
 
 
 def _make_message(cls: type[Any], version: int) -> type[Any]:
-    if not isinstance(cls, type):
-        raise TypeError(f"@message is for classes, not {cls!r}")
+    if not isinstance(cls, type) or issubclass(cls, (enum.Enum, tuple)):
+        raise TypeError(f"@message is for classes that can be dataclasses, not {cls!r}")
     if type(version) is not int or version < FIRST_VERSION:
         raise ValueError(f"a version is a whole number from {FIRST_VERSION}, not {version!r}")
     if _is_own(cls, "__init__"):
@@ -187,15 +187,15 @@ def _add_methods(made: type[Any], original: type[Any]) -> None:
             setattr(made, name, method)
 
 
-_OPEN = "_is_open"
-"""In the ``__dict__`` of an instance while its ``__init__`` runs."""
+_OPEN = "(open)"
+"""In the ``__dict__`` of an instance while its ``__init__`` runs; no field has such a name."""
 
 
 def _sealing(init: Callable[..., None]) -> Callable[..., None]:
     """Return *init*, after which the instance is checked and cannot be changed any more."""
 
     @functools.wraps(init)
-    def sealing_init(self: Any, *args: Any, **kwargs: Any) -> None:
+    def sealing_init(self: Any, /, *args: Any, **kwargs: Any) -> None:
         self.__dict__[_OPEN] = True
         try:
             init(self, *args, **kwargs)
@@ -207,13 +207,13 @@ def _sealing(init: Callable[..., None]) -> Callable[..., None]:
 
 
 def _set_while_open(self: Any, name: str, value: Any) -> None:
-    if _OPEN not in self.__dict__:
+    if _OPEN not in self.__dict__ and schema_of(type(self)) is not None:
         raise _unchangeable(self, name)
     object.__setattr__(self, name, value)
 
 
 def _delete_while_open(self: Any, name: str) -> None:
-    if _OPEN not in self.__dict__:
+    if _OPEN not in self.__dict__ and schema_of(type(self)) is not None:
         raise _unchangeable(self, name)
     object.__delattr__(self, name)
 
@@ -256,7 +256,7 @@ def checked_priority(priority: Any) -> int:
 # --- the methods ----------------------------------------------------------------------------
 
 
-def _replace(self: Any, **changes: Any) -> Any:
+def _replace(self: Any, /, **changes: Any) -> Any:
     """Return a copy with some fields changed; it keeps its ``message_id``."""
     return dataclasses.replace(self, **changes)
 
@@ -265,6 +265,15 @@ def _reply(self: Any, response_class: Callable[..., Any], /, *args: Any, **field
     """Return a response to this message: correlated with it, and of its priority."""
     fields.setdefault("priority", self.priority)
     return response_class(*args, correlation_id=self.message_id, **fields)
+
+
+def correlated(response: Any, request: Any) -> Any:
+    """Return *response* as the one to *request*; a copy, field by field, if it is not that yet."""
+    if response.correlation_id == request.message_id:
+        return response
+    fields = {field.name: getattr(response, field.name) for field in dataclasses.fields(response)}
+    fields["correlation_id"] = request.message_id
+    return _restored(type(response), fields)
 
 
 def _serialize(self: Any) -> bytes:

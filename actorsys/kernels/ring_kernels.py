@@ -92,9 +92,11 @@ def ring_kernel(
       TypeError: it is not an async function, or is not defined at the top of a module.
     """
     options = MailboxOptions(queue_size, backpressure, output_queue_size)
+    if isinstance(topics, str):
+        raise TypeError(f"topics is a tuple of names, not {topics!r}")
 
     def decorate(function: KernelFunction) -> Callable[..., Awaitable[None]]:
-        if not inspect.iscoroutinefunction(function):
+        if not (inspect.isfunction(function) and inspect.iscoroutinefunction(function)):
             raise TypeError(f"a kernel is an `async def` function, which {function!r} is not")
         if "<locals>" in function.__qualname__:
             raise TypeError(

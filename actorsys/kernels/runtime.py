@@ -14,6 +14,8 @@ import trio
 from ..actor import Portal, current_actor
 from ..actor.runtime import open_services
 from ..errors import LimitExceeded
+from ..limits import DEFAULT_LIMITS
+from ..spawn import module_names
 from ..supervise import ActorNursery, OneForOne, open_nursery
 from ..supervise.strategies import Restart, Strategy
 from .kernel import Kernel
@@ -38,6 +40,7 @@ class RingKernelRuntime:
         self._kernels: dict[str, Kernel] = {}
         self._launching: set[str] = set()
         self._topics: dict[str, list[str]] = {}
+        self._limits = DEFAULT_LIMITS
         self._nursery: ActorNursery | None = None
         self._tasks: trio.Nursery | None = None
         self._block: AbstractAsyncContextManager[None] | None = None
@@ -47,18 +50,28 @@ class RingKernelRuntime:
         return f"<RingKernelRuntime: {states or 'no kernels'}>"
 
     async def __aenter__(self) -> RingKernelRuntime:
+        if self._block is not None:
+            raise RuntimeError("this runtime is open already; open another one")
         self._block = self._open()
-        await self._block.__aenter__()
+        try:
+            await self._block.__aenter__()
+        except BaseException:
+            self._block = None
+            raise
         return self
 
     async def __aexit__(self, *exc: Any) -> bool | None:
-        assert self._block is not None
-        return await self._block.__aexit__(*exc)
+        block, self._block = self._block, None
+        assert block is not None
+        return await block.__aexit__(*exc)
 
     @asynccontextmanager
     async def _open(self) -> AsyncIterator[None]:
         async with open_nursery(strategy=self._strategy) as self._nursery:
+            self._limits = current_actor().limits
             async with open_services() as self._tasks:
+                self._kernels.clear()
+                self._topics.clear()
                 yield
                 await self.terminate_all()
             await self._nursery.cancel()
@@ -89,20 +102,26 @@ class RingKernelRuntime:
         """
         nursery, tasks = self._opened()
         kernel_info = kernel_of(entry)
+        if mailbox is not None and not isinstance(mailbox, MailboxOptions):
+            raise TypeError(f"mailbox is a MailboxOptions, not {mailbox!r}")
+        offered = module_names(modules)
         is_taken = name in self._kernels and self._kernels[name].is_alive
         if is_taken or name in self._launching:
             raise ValueError(f"there is a kernel {name!r} already; terminate it first")
         self._launching.add(name)
         try:
             portal = await nursery.start_actor(
-                name, modules=[entry.__module__, *modules], restart=restart, env=env
+                name, modules=[entry.__module__, *offered], restart=restart, env=env
             )
         finally:
             self._launching.discard(name)
         options = mailbox or kernel_info.options
-        limits = current_actor().limits
-        kernel = Kernel(name, entry, portal, options, self._on_request, limits)
+        limits = self._limits
+        kernel = Kernel(name, entry, portal, options, restart, self._on_request, limits)
         self._kernels[name] = kernel
+        for names in self._topics.values():
+            if name in names:
+                names.remove(name)
         for topic in kernel_info.topics:
             self.subscribe(topic, name)
         tasks.start_soon(kernel.run)
@@ -136,11 +155,33 @@ class RingKernelRuntime:
         await self._kernel(name).terminate(drain=drain, seconds=seconds)
 
     async def terminate_all(self, *, drain: bool = True, timeout: float | None = None) -> None:
-        """Terminate every kernel, all at the same time; else as `terminate`."""
+        """Terminate every kernel, all at the same time; else as `terminate`.
+
+        With *drain*, none is asked to end before all have handled what they were sent, by each
+        other as well; *timeout* is for all of it.
+        """
+        seconds = current_actor().limits.stop_grace_seconds if timeout is None else timeout
+        deadline = trio.current_time() + seconds
+        if drain:
+            with trio.move_on_at(deadline):
+                await self._wait_quiet()
+            timeout = max(0.0, deadline - trio.current_time())
         async with trio.open_nursery() as tasks:
             for name in self._kernels:
                 end = functools.partial(self.terminate, name, drain=drain, timeout=timeout)
                 tasks.start_soon(end)
+
+    async def _wait_quiet(self) -> None:
+        """Return when no kernel has anything to do, nor gives another anything to do."""
+        before = -1
+        while before != (now := self._accepted_count()):
+            before = now
+            async with trio.open_nursery() as tasks:
+                for kernel in self._kernels.values():
+                    tasks.start_soon(kernel.wait_quiet)
+
+    def _accepted_count(self) -> int:
+        return sum(kernel.accepted_count for kernel in self._kernels.values())
 
     def portal(self, name: str) -> Portal:
         """Return the portal to the actor that a kernel is."""
@@ -256,13 +297,14 @@ class RingKernelRuntime:
     def _kernel(self, name: str) -> Kernel:
         kernel = self._kernels.get(name)
         if kernel is None:
+            self._opened()
             known = ", ".join(map(repr, self._kernels)) or "none"
             raise ValueError(f"there is no kernel {name!r}; there are: {known}")
         return kernel
 
     def _enveloped(self, message: Any) -> Envelope:
         envelope = enveloped(message)
-        limit = current_actor().limits.max_message_bytes
+        limit = self._limits.max_message_bytes
         size = packed_bytes(envelope.packed)
         if size + _FRAME_BYTES > limit:
             raise LimitExceeded(

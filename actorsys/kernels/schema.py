@@ -227,8 +227,8 @@ SCHEMA_ATTRIBUTE = "__message_schema__"
 
 
 def schema_of(cls: type) -> Schema | None:
-    """Return the schema of a message class, or None if it is none."""
-    return getattr(cls, SCHEMA_ATTRIBUTE, None)
+    """Return the schema of a message class, or None if it is none, but only derived from one."""
+    return cls.__dict__.get(SCHEMA_ATTRIBUTE)
 
 
 def _write_uuid(value: Any) -> bytes:
@@ -320,9 +320,19 @@ def _form_of_tuple(args: tuple[Any, ...]) -> Form:
             lambda value: [write(item) for item in _write_tuple(value)],
             lambda value: tuple([read(item) for item in value]),
         )
+    if any(typing.get_origin(arg) is typing.Unpack for arg in args) or any(
+        getattr(arg, "__unpacked__", False) for arg in args
+    ):
+        return Form(_write_tuple, tuple)
     forms = [form_of(arg) or _AS_IT_IS for arg in args]
+
+    def check(value: Any) -> Any:
+        if len(value) != len(forms):
+            raise EncodeError(f"it is annotated with {len(forms)} members, and holds {len(value)}")
+        return value
+
     return Form(
-        lambda value: [f.write(v) for f, v in zip(forms, _write_tuple(value), strict=True)],
+        lambda value: [f.write(v) for f, v in zip(forms, check(_write_tuple(value)), strict=True)],
         lambda value: tuple([f.read(v) for f, v in zip(forms, value, strict=True)]),
     )
 

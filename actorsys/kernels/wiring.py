@@ -28,6 +28,7 @@ class ToKernel:
     ROOM = 3  # how many more responses may be sent
     ANSWER = 4  # number of a request, error text or None, bytes or None
     COUNT = 5  # answer with COUNTED
+    WATCH = 6  # answer with IDLE once nothing has arrived that is not processed
 
 
 class ToRuntime:
@@ -40,6 +41,7 @@ class ToRuntime:
     REQUEST = 4  # number, verb, name, [bytes, priority, message id], timeout or None
     COUNTED = 5  # processed, errors, counts of the histogram, its total
     GIVEN_UP = 7  # number of a request whose answer nobody waits for any more
+    IDLE = 8  # nothing has arrived that is not processed
     UNREADABLE = 6  # number of a message that nobody here can read, and why
 
 
@@ -69,13 +71,23 @@ class Wiring:
             raise RemoteProtocolError(f"a kernel's link: {error!r}") from error
 
     def send(self, *item: Any) -> None:
-        """Send an item, now or as soon as the stream takes it."""
+        """Send an item, now or as soon as the stream takes it.
+
+        If the link is lost it goes nowhere: whoever follows the end of the call gives again what
+        was not taken.
+        """
         frame = self._flow.encode(list(item))
         if len(frame) > 1:
             frame = [b"".join(bytes(part) for part in frame)]
-        if self._kept or not self._flow.send_frame_nowait(frame):
+        if self._kept or not self._send_nowait(frame):
             self._kept.append(frame)
             self._changed.unpark_all()
+
+    def _send_nowait(self, frame: EncodedFrame) -> bool:
+        try:
+            return self._flow.send_frame_nowait(frame)
+        except ActorsysError:
+            return True
 
     async def run(self) -> None:
         """Send what had to be kept, until the stream is over or this is cancelled."""

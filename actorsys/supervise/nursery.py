@@ -266,6 +266,8 @@ async def open_nursery(
       RuntimeError: another root is open in this process, outside of this block.
     """
     check_strategy(strategy)
+    if not trio.lowlevel.in_trio_run():
+        raise RuntimeError("actors live in a trio program: start it with trio.run(main)")
     actor = find_current_actor()
     if actor is not None:
         if limits is not None or transport is not None:

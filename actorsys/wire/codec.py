@@ -9,6 +9,7 @@ they lie, and the receiver finds them without unpacking anything::
 
 from __future__ import annotations
 
+import enum
 import functools
 import gc
 from collections.abc import Callable
@@ -316,7 +317,9 @@ class Codec:
 
 def _cannot_travel(value: Any) -> str:
     cls = type(value)
-    if isinstance(value, (str, bytes, int, float, list, dict, tuple, set)):
+    if isinstance(value, enum.Enum):
+        hint = "call register_type on its class"
+    elif isinstance(value, (str, bytes, int, float, list, dict, tuple, set)):
         hint = f"convert it to a plain {_plain_base(cls)}"
     else:
         hint = "make it a dataclass and call register_type on it, or pass plain values"

@@ -61,9 +61,6 @@ async def arriving(ctx: KernelContext) -> None:
         await ctx.reply(job, Note(job.number))
 
 
-@pytest.mark.xfail(
-    strict=True, reason="all kernels refuse at once, so the first stage crashes while it drains"
-)
 @pytest.mark.parametrize("first", [passing_on, asking_on])
 @simulated
 async def test_leaving_the_block_lets_a_pipeline_finish(first: Callable[..., Any]) -> None:
@@ -114,9 +111,6 @@ async def odd(ctx: KernelContext) -> None:
 ODD = ["base", "generator", "nursery", "group"]
 
 
-@pytest.mark.xfail(
-    strict=True, reason="it is FAILED, not started again, and refuses with ActorUnavailable"
-)
 @pytest.mark.parametrize("text", ODD)
 @simulated
 async def test_every_error_is_a_crash_that_is_followed_by_a_restart(text: str) -> None:
@@ -126,9 +120,6 @@ async def test_every_error_is_a_crash_that_is_followed_by_a_restart(text: str) -
         assert (await runtime.ask("odd", Job(2), timeout=5)).value == 2
 
 
-@pytest.mark.xfail(
-    strict=True, reason="nothing is logged and the error does not name its reason at all"
-)
 @pytest.mark.parametrize("text", ODD)
 @simulated
 async def test_every_error_is_logged_and_counted(
@@ -164,9 +155,6 @@ async def waiting_beside(ctx: KernelContext) -> None:
             await ctx.reply(job, Note(job.number))
 
 
-@pytest.mark.xfail(
-    strict=True, reason="the nursery wraps the end into a group, which is taken for a crash"
-)
 @pytest.mark.parametrize("kernel", [receiving_beside, waiting_beside])
 @pytest.mark.parametrize("restart", ["temporary", "permanent"])
 @simulated
@@ -205,9 +193,6 @@ async def test_a_clean_up_that_fails_loses_nothing() -> None:
         assert (statistics.processed, statistics.errors, statistics.dropped) == (5, 1, {})
 
 
-@pytest.mark.xfail(
-    strict=True, reason="it is started again to do nothing, until that ends the whole block"
-)
 @simulated
 async def test_a_kernel_that_has_nothing_left_to_do_is_not_started_to_end_again() -> None:
     async with open_kernels(untidy, restart="permanent") as runtime:
@@ -231,9 +216,6 @@ async def batching(ctx: KernelContext) -> None:
             raise RuntimeError("crashed at a batch")
 
 
-@pytest.mark.xfail(
-    strict=True, reason="the next incarnation is told to end before it has what is left"
-)
 @pytest.mark.parametrize("backpressure", [BackpressureStrategy.BLOCK, DROP_OLDEST])
 @simulated
 async def test_what_is_left_after_a_crash_is_handled_before_the_end_however_much_it_is(
@@ -260,9 +242,6 @@ async def slow(ctx: KernelContext) -> None:
         seen.append(job.number)
 
 
-@pytest.mark.xfail(
-    strict=True, reason="the process does not tell its counts when it is stopped by force"
-)
 @simulated
 async def test_what_was_processed_before_the_force_is_counted() -> None:
     async with open_kernels(slow) as runtime:
@@ -275,7 +254,6 @@ async def test_what_was_processed_before_the_force_is_counted() -> None:
         assert accounted(statistics) == 9  # one was in hand
 
 
-@pytest.mark.xfail(strict=True, reason="what is dropped when the block is left is told to nobody")
 @simulated
 async def test_a_drain_that_was_cut_short_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     async with open_kernels(slow) as runtime:
@@ -329,9 +307,6 @@ async def replying(ctx: KernelContext) -> None:
         await ctx.reply(job, responses[job.text])
 
 
-@pytest.mark.xfail(
-    strict=True, reason="`ctx.reply` makes the response anew, and by a method that a field can hide"
-)
 @pytest.mark.parametrize(
     ("text", "name", "value"),
     [("doubling", "x", 4), ("scaled", "y", 10), ("patch", "replace", "text")],

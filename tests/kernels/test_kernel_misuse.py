@@ -40,13 +40,11 @@ def test_the_decorator_without_brackets_says_that_it_needs_them() -> None:
         ring_kernel(no_kernel)  # type: ignore[call-arg]
 
 
-@pytest.mark.xfail(strict=True, reason="a text is taken for the topics that are its letters")
 def test_one_topic_is_not_taken_for_its_letters() -> None:
     with pytest.raises(TypeError, match="topics"):
         ring_kernel(topics="news")(no_kernel)  # type: ignore[arg-type]
 
 
-@pytest.mark.xfail(strict=True, reason="it is an AttributeError about __qualname__")
 def test_a_partial_function_is_no_kernel() -> None:
     with pytest.raises(TypeError, match="kernel"):
         ring_kernel()(functools.partial(no_kernel))
@@ -72,7 +70,6 @@ async def test_a_timeout_of_ask_is_a_number_from_zero(timeout: float) -> None:
         assert (await runtime.statistics("silent")).received == 0
 
 
-@pytest.mark.xfail(strict=True, reason="it waits for ever")
 @simulated
 async def test_a_timeout_of_ask_is_a_number() -> None:
     async with open_kernels(remote.silent) as runtime:
@@ -119,7 +116,6 @@ async def test_what_is_no_name_is_refused(name: Any) -> None:
             await runtime.launch(name, remote.answer)
 
 
-@pytest.mark.xfail(strict=True, reason="no state is ever equal to it, so it waits for ever")
 @simulated
 async def test_what_is_no_state_is_not_waited_for() -> None:
     async with open_kernels(remote.answer) as runtime:
@@ -127,7 +123,6 @@ async def test_what_is_no_state_is_not_waited_for() -> None:
             await runtime.wait_state("answer", "active")  # type: ignore[arg-type]
 
 
-@pytest.mark.xfail(strict=True, reason="it fails when the process is up, and leaves it behind")
 @simulated
 async def test_options_that_are_none_start_nothing() -> None:
     async with RingKernelRuntime() as runtime:
@@ -136,7 +131,6 @@ async def test_options_that_are_none_start_nothing() -> None:
         assert not runtime._nursery.children  # type: ignore[union-attr]
 
 
-@pytest.mark.xfail(strict=True, reason="each letter of the text is imported")
 @simulated
 async def test_one_module_is_not_taken_for_its_letters() -> None:
     async with RingKernelRuntime() as runtime:
@@ -144,7 +138,6 @@ async def test_one_module_is_not_taken_for_its_letters() -> None:
             await runtime.launch("answer", remote.answer, modules="json")
 
 
-@pytest.mark.xfail(strict=True, reason="the name stays subscribed, whatever is launched under it")
 @simulated
 async def test_a_name_that_is_launched_again_has_the_topics_of_its_kernel_only() -> None:
     async with RingKernelRuntime() as runtime:
@@ -167,7 +160,6 @@ async def test_a_runtime_may_be_opened_again() -> None:
             assert (await runtime.ask("answer", Job(number), timeout=5)).value == number
 
 
-@pytest.mark.xfail(strict=True, reason="the inner block takes the place of the outer one")
 @simulated
 async def test_a_runtime_that_is_open_is_not_opened() -> None:
     runtime = RingKernelRuntime()
@@ -182,7 +174,6 @@ async def test_a_runtime_that_is_open_is_not_opened() -> None:
                 runtime._block = block
 
 
-@pytest.mark.xfail(strict=True, reason="it says that there is no kernel of that name")
 @pytest.mark.parametrize("verb", ["send", "ask"])
 @simulated
 async def test_a_runtime_that_was_not_opened_says_so(verb: str) -> None:
@@ -190,7 +181,6 @@ async def test_a_runtime_that_was_not_opened_says_so(verb: str) -> None:
         await getattr(RingKernelRuntime(), verb)("answer", Job())
 
 
-@pytest.mark.xfail(strict=True, reason="it is NoRuntime, with the advice to open a nursery")
 @pytest.mark.parametrize("verb", ["send", "ask"])
 async def test_a_runtime_that_was_closed_says_that_its_kernels_have_ended(verb: str) -> None:
     async with RingKernelRuntime() as runtime:
@@ -283,7 +273,6 @@ asyncio.run(main())
 """
 
 
-@pytest.mark.xfail(strict=True, reason="it says: 'RunContext' object has no attribute 'runner'")
 async def test_a_program_that_runs_on_asyncio_is_told_of_trio(tmp_path: Path) -> None:
     from tree_helpers import run_script
 

@@ -1112,7 +1112,10 @@ async def test_a_crash_loses_the_message_in_hand_and_no_other(seed: int, queue_s
     crashes = {job.number for job in jobs if job.text == CRASH}
     assert Counter(numbers("taken")) == dict.fromkeys(range(60), 1)
     assert set(numbers("done")) == set(range(60)) - crashes
-    assert (statistics.restarts, statistics.errors) == (len(crashes), len(crashes))
+    # After the last message there is nothing to come back for.
+    is_last_a_crash = numbers("taken")[-1] in crashes
+    assert statistics.restarts == len(crashes) - is_last_a_crash
+    assert statistics.errors == len(crashes)
     if queue_size == 1000:
         order = sorted(jobs, key=lambda job: -job.priority)
         by_priority = [

@@ -186,9 +186,6 @@ async def test_a_kill_just_after_a_message_was_taken_does_not_bring_back_the_one
     assert Counter(taken).most_common(1)[0][1] == 1
 
 
-@pytest.mark.xfail(
-    strict=True, reason="it is FAILED without a word, and is not started again as it should be"
-)
 async def test_an_interrupt_that_a_kernel_raises_is_a_crash() -> None:
     async with RingKernelRuntime() as runtime:
         await runtime.launch("interrupted", interrupted, restart="permanent")
@@ -201,12 +198,7 @@ async def test_an_interrupt_that_a_kernel_raises_is_a_crash() -> None:
 @pytest.mark.parametrize(
     "queue_size",
     [
-        pytest.param(
-            1,
-            marks=pytest.mark.xfail(
-                strict=True, reason="the room of a message that was taken is given to nobody"
-            ),
-        ),
+        1,
         2,
         5,
     ],

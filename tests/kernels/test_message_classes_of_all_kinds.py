@@ -248,16 +248,10 @@ def test_a_field_may_have_any_name(name: str) -> None:
     assert getattr(sent.replace(**{name: 7}), name) == 7
 
 
-@pytest.mark.xfail(
-    strict=True, reason="`replace` and `reply` have a parameter `self` that can be named"
-)
 def test_a_field_may_be_named_self() -> None:
     assert named("self")(5).replace(self=7) is not None
 
 
-@pytest.mark.xfail(
-    strict=True, reason="the mark of an instance that is being made stands among its fields"
-)
 def test_a_private_field_keeps_its_value() -> None:
     assert named("_is_open")(5)._is_open == 5
 
@@ -277,9 +271,6 @@ def test_a_reply_is_made_once() -> None:
 # --- what is no message, though it looks like one ----------------------------------------------
 
 
-@pytest.mark.xfail(
-    strict=True, reason="it cannot be made: 'messages cannot be changed; use message.replace(a=..)'"
-)
 def test_a_dataclass_derived_from_a_message_says_what_it_lacks() -> None:
     @dataclass
     class Derived(Ground):
@@ -289,7 +280,6 @@ def test_a_dataclass_derived_from_a_message_says_what_it_lacks() -> None:
         Derived(1, 2).serialize()
 
 
-@pytest.mark.xfail(strict=True, reason="it is sent, and arrives as its base class")
 def test_a_class_derived_from_a_message_is_not_sent_as_its_base_class() -> None:
     class Derived(Ground):
         pass
@@ -307,7 +297,6 @@ class Pair(NamedTuple):
     second: int
 
 
-@pytest.mark.xfail(strict=True, reason="the error is that of `type`, or there is none")
 @pytest.mark.parametrize("cls", [Colour, Pair])
 def test_a_class_that_cannot_be_a_dataclass_is_refused_with_a_reason(cls: Any) -> None:
     with pytest.raises(TypeError, match="@message"):
@@ -325,7 +314,6 @@ class Shapes:
     colour: Any = None
 
 
-@pytest.mark.xfail(strict=True, reason="it says 'zip() argument 2 is longer than argument 1'")
 @pytest.mark.parametrize("pair", [(1, 2, 3), (1,)])
 def test_a_tuple_of_another_length_is_told_in_words(pair: Any) -> None:
     with pytest.raises(EncodeError, match="field 'pair'") as caught:
@@ -333,13 +321,11 @@ def test_a_tuple_of_another_length_is_told_in_words(pair: Any) -> None:
     assert "zip" not in str(caught.value)
 
 
-@pytest.mark.xfail(strict=True, reason="an unpacked tuple in an annotation is taken for one member")
 def test_a_tuple_may_be_annotated_with_members_of_any_number() -> None:
     sent = Shapes(mixed=(1, "a", "b"))
     assert travelled(sent) == sent
 
 
-@pytest.mark.xfail(strict=True, reason="it says 'make it a dataclass'")
 def test_an_enum_that_is_not_registered_is_not_to_become_a_dataclass() -> None:
     with pytest.raises(EncodeError, match="register_type") as caught:
         Shapes(colour=Colour.RED).serialize()
@@ -366,7 +352,7 @@ def test_a_list_of_messages_holds_messages(bad: Any) -> None:
 
 
 @pytest.mark.parametrize("name", ["message_id", "correlation_id"])
-@pytest.mark.parametrize("value", ["text", 5, b"1" * 16, uuid4().hex])
+@pytest.mark.parametrize("value", ["text", 5, b"1" * 16, "0" * 32])
 def test_an_id_that_is_none_fails_where_it_is_sent(name: str, value: Any) -> None:
     with pytest.raises(EncodeError, match=f"field '{name}'"):
         Ground(1, **{name: value}).serialize()
