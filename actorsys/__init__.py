@@ -13,8 +13,8 @@ call. The package is a house, and each floor knows only those below it:
   buffers      memory that is handed over: blocks, leases, pools
   channel      the link: one authenticated, multiplexed connection to a peer
   transport    bytes: TCP, Unix sockets, memory
-  memory       what the kernel shares between processes, and its locks
   wire         the protocol as values: frames, messages, handshake; no I/O
+  memory       what the kernel of the system shares between processes, and its locks
   errors, limits
 
 Walk one call downwards: `Portal.run` names the function (`channel.exposure.qualify`) and hands it

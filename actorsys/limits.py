@@ -44,7 +44,7 @@ class Limits:
 
     shared_array_bytes: int = 256 * KIB
     """Arrays from here on reach an actor on this machine through shared memory. It saves a copy
-    in and out of the kernel, and costs a lease. 0 is every array; a large number is none."""
+    in and out of the kernel, and costs a lease. 1 is every array; a large number is none."""
 
     max_array_bytes: int = 256 * MIB
     """What the arrays that were sent this way may take at a time, as long as somebody has them.

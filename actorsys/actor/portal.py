@@ -142,6 +142,7 @@ class Portal:
             raise
         finally:
             call.forget()
+            flow.close()  # what was not read is kept for nobody
         if call.error is not None and not flow.failure_told:
             raise call.error
 

@@ -17,7 +17,7 @@ import os
 import struct
 from typing import Any, NamedTuple
 
-from ..errors import BufferLost, NotReachable, NotShareable, StaleBuffer
+from ..errors import BufferFault, BufferLost, NotReachable, StaleBuffer
 from ..memory import FileAddress, Mapping, SharedFile
 
 PAGE_BYTES = mmap.ALLOCATIONGRANULARITY
@@ -43,7 +43,10 @@ class BufferAddress(NamedTuple):
         Raises:
           ValueError: it is none.
         """
-        return cls.checked([int(part, 16) for part in text.split("-")])
+        try:
+            return cls.checked([int(part, 16) for part in text.split("-")])
+        except ValueError:
+            raise ValueError(f"{text!r} is no name of a buffer") from None
 
     @classmethod
     def checked(cls, numbers: list[Any]) -> BufferAddress:
@@ -86,16 +89,32 @@ class Block:
     def renew(self, about: bytes) -> bool:
         """Make it another buffer, which *about* tells of; False while somebody uses the last one.
 
-        With no bytes it is no buffer for now.
+        Raises:
+          PermissionError: somebody has frozen it.
         """
-        if len(about) > MAX_ABOUT_BYTES:
-            raise NotShareable(f"its shape and dtype take {len(about)} bytes to tell")
         if not self._file.take(_LOCK_POSITION):
             return False
-        self._generation += 1
-        self._file.write(0, _HEAD.pack(self._generation, len(about)) + about)
+        self._write_page(about)
         self._file.let_go(_LOCK_POSITION)
         return True
+
+    def retire(self) -> bool:
+        """Let it be no buffer any more; return whether nobody uses the last one.
+
+        Who does can go on, and nobody can begin.
+
+        Raises:
+          PermissionError: somebody has frozen it.
+        """
+        self._write_page(b"")
+        is_free = self._file.take(_LOCK_POSITION)
+        if is_free:
+            self._file.let_go(_LOCK_POSITION)
+        return is_free
+
+    def _write_page(self, about: bytes) -> None:
+        self._generation += 1
+        self._file.write(0, _HEAD.pack(self._generation, len(about)) + about)
 
     def freeze(self) -> None:
         """Let nobody write to it any more.
@@ -112,46 +131,38 @@ class Block:
 
 
 class BorrowedBlock:
-    """A block of another process, locked for as long as this is open."""
+    """A block of another process, locked for as long as this is open.
+
+    The mapping keeps the lock, so that it costs no descriptor.
+
+    Raises:
+      StaleBuffer, BufferLost, NotReachable: it is not to be had.
+      BufferFault: there is no room for it in this process.
+    """
 
     def __init__(self, address: BufferAddress) -> None:
         self.address = address
         self._file = _open(address.file)
         try:
             self.about = self._lock(address.generation)
-            self._is_frozen = self._file.is_frozen
-        except BaseException:
+            self.is_frozen = self._file.is_frozen
+            self.capacity = self._file.size - PAGE_BYTES
+            self.mapping = self._map()
+        finally:
             self._file.close()
-            raise
-        self._mapping: Mapping | None = None
 
     def __repr__(self) -> str:
-        return f"<BorrowedBlock {self.address}: {self._file!r}>"
-
-    @property
-    def capacity(self) -> int:
-        """How many bytes it has."""
-        return self._file.size - PAGE_BYTES
-
-    @property
-    def is_frozen(self) -> bool:
-        """Whether nobody can write to it."""
-        self._is_frozen = self._is_frozen or self._file.is_frozen
-        return self._is_frozen
-
-    @property
-    def mapping(self) -> Mapping:
-        """Its bytes; they are mapped when they are first asked for."""
-        if self._mapping is None:
-            is_writable = not self.is_frozen
-            self._mapping = self._file.map(PAGE_BYTES, self.capacity, is_writable=is_writable)
-        return self._mapping
+        return f"<BorrowedBlock {self.address}: {self.mapping!r}>"
 
     def close(self) -> None:
         """Give it back to its owner."""
-        if self._mapping is not None:
-            self._mapping.close()
-        self._file.close()
+        self.mapping.close()
+
+    def _map(self) -> Mapping:
+        try:
+            return self._file.map(PAGE_BYTES, self.capacity, is_writable=not self.is_frozen)
+        except OSError as error:
+            raise BufferFault(f"buffer {self.address} cannot be mapped: {error}") from error
 
     def _lock(self, generation: int) -> bytes:
         """Keep it from becoming another buffer; return what is told about it."""

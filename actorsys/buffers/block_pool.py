@@ -7,8 +7,9 @@ from collections import defaultdict
 
 import trio
 
-from ..errors import BufferPoolFull
-from .block import PAGE_BYTES, Block
+from ..channel.waiters import Waiters
+from ..errors import BufferPoolFull, NotShareable
+from .block import MAX_ABOUT_BYTES, PAGE_BYTES, Block
 
 _STEPS_PER_DOUBLING = 4
 """Size classes: a block is at most a quarter larger than what it is for."""
@@ -33,7 +34,7 @@ class BlockPool:
         self._resting: defaultdict[int, list[Block]] = defaultdict(list)
         self._resting_bytes = 0
         self._set_aside: list[Block] = []
-        self._has_room = trio.lowlevel.ParkingLot()
+        self._has_room = Waiters()
         self._is_closed = False
 
     def __repr__(self) -> str:
@@ -47,22 +48,23 @@ class BlockPool:
 
         Raises:
           BufferPoolFull: there is no room.
+          NotShareable: there is too much to tell of it.
         """
+        if len(about) > MAX_ABOUT_BYTES:
+            raise NotShareable(f"its shape and dtype take {len(about)} bytes to tell, too many")
         capacity = size_class(size)
+        if self._set_aside:
+            self._look_after()
         while self._resting[capacity]:
             block = self._resting[capacity].pop()
             self._resting_bytes -= capacity
-            if block.renew(about):
+            if self._renew(block, about):
                 self.reuses += 1
-                if is_zeroed:
-                    ctypes.memset(block.mapping.address, 0, size)
+                kept = 0 if is_zeroed else size  # what is behind an array is seen by who maps it
+                ctypes.memset(block.mapping.address + kept, 0, capacity - kept)
                 return block
-            self._set_aside.append(block)
         self._make_room(capacity, size)
-        try:
-            block = Block(capacity)
-        except OSError as error:
-            raise BufferPoolFull(f"no memory for a buffer of {size:,} bytes: {error}") from error
+        block = self._new_block(capacity, size)
         self.size += capacity
         block.renew(about)
         return block
@@ -71,43 +73,75 @@ class BlockPool:
         """As `take`, but wait until there is room.
 
         Raises:
-          BufferPoolFull: there never will be: it is larger than the pool.
+          BufferPoolFull: there never will be: it is larger than the pool, or the system has none.
         """
         await trio.lowlevel.checkpoint_if_cancelled()
         while True:
             try:
                 return self.take(size, about, is_zeroed=is_zeroed)
-            except BufferPoolFull:
-                if size_class(size) > self.max_bytes:
+            except BufferPoolFull as error:
+                if size_class(size) > self.max_bytes or error.__cause__ is not None:
                     raise
             with trio.move_on_after(_RETRY_SECONDS if self._set_aside else float("inf")):
-                await self._has_room.park()
+                await self._has_room.wait()
 
     def give_back(self, block: Block) -> None:
         """Take a block back that no buffer of this process is using."""
-        if self._is_closed or block.is_frozen:
+        try:
+            is_free = block.retire()
+        except PermissionError:
+            self._drop(block)  # it is frozen, for ever
+        else:
+            self._put_away(block, is_free)
+        self._has_room.wake_soon()
+
+    def _put_away(self, block: Block, is_free: bool) -> None:
+        if self._is_closed:
             self._drop(block)
-        elif not block.renew(b""):
+        elif not is_free:
             self._set_aside.append(block)
         elif self._resting_bytes + block.capacity > self._max_resting_bytes:
             self._drop(block)
         else:
             self._resting[block.capacity].append(block)
             self._resting_bytes += block.capacity
-        self._has_room.unpark_all()
+
+    def _renew(self, block: Block, about: bytes) -> bool:
+        """Make *block* another buffer; where that cannot be, set it aside, or give it up."""
+        try:
+            if block.renew(about):
+                return True
+        except PermissionError:
+            self._drop(block)  # whoever it was lent to has frozen it
+        else:
+            self._set_aside.append(block)
+        return False
 
     def _make_room(self, capacity: int, size: int) -> None:
-        if self.size + capacity > self.max_bytes:
-            self._look_after()
         while self.size + capacity > self.max_bytes and self._resting_bytes:
-            largest = max(found for found, blocks in self._resting.items() if blocks)
-            self._resting_bytes -= largest
-            self._drop(self._resting[largest].pop())
+            self._drop_largest()
         if self.size + capacity > self.max_bytes:
             raise BufferPoolFull(
                 f"a buffer of {size:,} bytes has no room: {self.size:,} of {self.max_bytes:,} "
                 f"(limits.max_buffer_bytes) are in use; release some, or wait for it"
             )
+
+    def _new_block(self, capacity: int, size: int) -> Block:
+        """Return a new block; what is at rest gives its descriptors where there are none left."""
+        while True:
+            try:
+                return Block(capacity)
+            except OSError as error:
+                if not self._resting_bytes:
+                    raise BufferPoolFull(
+                        f"the system has no memory for a buffer of {size:,} bytes: {error}"
+                    ) from error
+                self._drop_largest()
+
+    def _drop_largest(self) -> None:
+        largest = max(found for found, blocks in self._resting.items() if blocks)
+        self._resting_bytes -= largest
+        self._drop(self._resting[largest].pop())
 
     def _look_after(self) -> None:
         """Take in what was set aside and is free by now."""

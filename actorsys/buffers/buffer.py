@@ -30,7 +30,9 @@ class Buffer:
         self._holding = holding
         self._exposed: Exposed | None = None
         self.is_released = False
-        holding.handle = holding.handle or weakref.ref(self)
+        self._is_gone = False
+        if holding.handle is None or holding.handle() is None:
+            holding.handle = weakref.ref(self)
         holding.grab()
 
     def __repr__(self) -> str:
@@ -86,7 +88,7 @@ class Buffer:
 
     def memoryview(self) -> memoryview:
         """Return its bytes, else as `array`."""
-        return memoryview(self.array()).cast("B") if self.nbytes else memoryview(b"")
+        return memoryview(self.usable().raw()[: self.nbytes])
 
     @property
     def __array_interface__(self) -> dict[str, Any]:
@@ -127,11 +129,22 @@ class Buffer:
         await trio.lowlevel.checkpoint()
 
     def release_nowait(self) -> None:
-        """Do as `release`."""
+        """Do as `release`; what is sent before this task waits for something still travels.
+
+        So a function can return a buffer out of the block that it was opened in.
+        """
         if not self.is_released:
             self.is_released = True
-            self._exposed = None
-            self._holding.drop()
+            self._holding.soon(self._let_go)
+
+    def _let_go(self) -> None:
+        self._is_gone = True
+        self._holding.drop()
+
+    def to_send(self) -> Holding:
+        """Return what is behind it, to be sent; else as `usable`."""
+        is_leaving = self.is_released and not self._is_gone
+        return self._holding.checked() if is_leaving else self.usable()
 
     def usable(self) -> Holding:
         """Return what is behind it.
@@ -141,16 +154,14 @@ class Buffer:
         """
         if self.is_released:
             raise BufferReleased(f"buffer {self.id} was released here; use it before that")
-        self._holding.check()
-        return self._holding
+        return self._holding.checked()
 
     async def __aenter__(self) -> Buffer:
         self.usable()
         return self
 
     async def __aexit__(self, *exc: Any) -> None:
-        with trio.CancelScope(shield=True):
-            await self.release()
+        self.release_nowait()
 
     def __del__(self) -> None:
         if not getattr(self, "is_released", True):

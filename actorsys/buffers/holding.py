@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import weakref
 from collections.abc import Callable
 from typing import Any
@@ -31,6 +32,7 @@ class Holding:
         self.layout = layout
         self.fault: BufferFault | None = None
         self.users = 0
+        self._counting = threading.Lock()
         self.handle: weakref.ref[Any] | None = None
         self._arrays: list[weakref.ref[Any]] = []
         self._janitor = janitor
@@ -47,35 +49,47 @@ class Holding:
         return isinstance(self.block, Block)
 
     def grab(self) -> None:
-        """Count one who uses it."""
-        self.users += 1
+        """Count one who uses it; from any thread."""
+        with self._counting:
+            self.users += 1
 
     def drop(self) -> None:
-        """Count one less; the last one gives it back."""
-        self.users -= 1
-        if not self.users:
+        """Count one less; the last one gives it back. Only in the thread of the loop."""
+        with self._counting:
+            self.users -= 1
+            is_last = not self.users
+        if is_last:
             self._on_unused(self)
 
     def drop_soon(self) -> None:
         """As `drop`, for finalizers, which run at any time and in any thread."""
         self._janitor.post(self.drop)
 
-    def check(self) -> None:
-        """Raise why it is not to be used any more, if there is a reason."""
+    def soon(self, task: Callable[[], None]) -> None:
+        """Have *task* done when this tick of the loop ends; from any thread."""
+        self._janitor.post(task)
+
+    def checked(self) -> Holding:
+        """Return it, or raise why it is not to be used any more."""
         if self.fault is not None:
             raise type(self.fault)(str(self.fault))
+        return self
 
     def array(self) -> Any:
         """Return it as a NumPy array; it counts as a user until the last view of it is gone."""
-        import numpy
-
         if not self.layout.nbytes:
             return self.layout.array(None)
-        array = self.layout.array(numpy.asarray(Exposed(self)))
+        array = self.layout.array(self.raw())
         if self.is_own and not self.block.is_frozen:
             self._arrays = [kept for kept in self._arrays if kept() is not None]
             self._arrays.append(weakref.ref(array))
         return array
+
+    def raw(self) -> Any:
+        """Return its block as a NumPy array of bytes, else as `array`."""
+        import numpy
+
+        return numpy.asarray(Exposed(self))
 
     def freeze(self) -> None:
         """Let nobody write to it any more.

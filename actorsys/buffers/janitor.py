@@ -5,10 +5,13 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable
+from typing import TypeVar
 
 import trio
 
 from ..channel.tick import TickFlusher, acquire_flusher, release_flusher
+
+T = TypeVar("T")
 
 
 class Janitor:
@@ -32,6 +35,15 @@ class Janitor:
             self._flusher.queue_early(self)
         else:
             self._token.run_sync_soon(self.end_tick, idempotent=True)
+
+    def run(self, function: Callable[[], T]) -> T:
+        """Return what *function* returns in the thread of the loop, from whatever thread.
+
+        Only a thread that trio has started can call it from outside.
+        """
+        if threading.get_ident() == self._thread:
+            return function()
+        return trio.from_thread.run_sync(function, trio_token=self._token)
 
     def end_tick(self) -> None:
         """Do what is left now; only in the thread of the loop."""

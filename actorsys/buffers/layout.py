@@ -38,6 +38,8 @@ class Layout:
                 f"dtype {self.dtype} holds Python objects, which mean nothing in another process; "
                 f"take one of numbers, or send the objects as values"
             )
+        if self.dtype.subdtype is not None or not self.dtype.itemsize:
+            raise ValueError(f"dtype {self.dtype} has no elements of a size; take one that has")
         self.nbytes = int(math.prod(self.shape) * self.dtype.itemsize)
         if self.nbytes > MAX_BYTES:
             raise ValueError(f"shape {self.shape} of {self.dtype} has {self.nbytes:,} bytes")

@@ -11,16 +11,18 @@ what was borrowed makes another lease (a *fork*): the first one stays until that
 from __future__ import annotations
 
 import enum
+from collections.abc import Callable
 from typing import Any
 
-import trio
-
 from ..channel import Channel
+from ..channel.waiters import Waiters
 from ..errors import RemoteProtocolError
 from .holding import Holding
 
 NOTE = "buffers"
 """The function of the runtime that takes notes: ``accepted`` and ``released``, lists of numbers."""
+
+_NOTED_AT_ONCE = 40  # two lists of so many fit into the smallest message that a peer may announce
 
 
 class LeaseState(enum.Enum):
@@ -53,17 +55,21 @@ class Lease:
 
 
 class Ledger:
-    """What was lent and borrowed over one link. Owned by the `BufferStore` of an actor."""
+    """What was lent and borrowed over one link. Owned by the `BufferStore` of an actor.
 
-    def __init__(self, channel: Channel) -> None:
+    *before_notes* is called before notes are sent: there may be more to note then.
+    """
+
+    def __init__(self, channel: Channel, before_notes: Callable[[], None]) -> None:
         self.channel = channel
+        self._before_notes = before_notes
         self._lent: dict[int, Lease] = {}
         self._next_number = 0
         self._accepted: list[int] = []
         self._released: list[int] = []
         self._has_notes = False
         self._is_closed = False
-        self._changed = trio.lowlevel.ParkingLot()
+        self._changed = Waiters()
 
     def __repr__(self) -> str:
         return f"<Ledger of {self.channel!r}: {len(self._lent)} leases>"
@@ -96,12 +102,12 @@ class Ledger:
         for number in note.get("released", ()):
             self._find(number).end(LeaseState.RELEASED)
             del self._lent[number]
-        self._changed.unpark_all()
+        self._changed.wake_soon()
 
     async def wait_accepted(self) -> None:
         """Wait until the peer has everything open that it was lent, or the link has ended."""
         while any(lease.state is LeaseState.PENDING for lease in self._lent.values()):
-            await self._changed.park()
+            await self._changed.wait()
 
     def _find(self, number: Any) -> Lease:
         lease = self._lent.get(number) if type(number) is int else None
@@ -130,15 +136,21 @@ class Ledger:
     def _note(self) -> None:
         if not self._has_notes:
             self._has_notes = True
-            self.channel.at_tick_end(self)
+            self.channel.join_next_write(self)
 
     def end_tick(self) -> None:
-        """Send the notes of this tick."""
+        """Send the notes there are."""
+        if not self._has_notes:
+            return
+        self._before_notes()
         self._has_notes = False
-        note = {"accepted": self._accepted, "released": self._released}
-        self._accepted, self._released = [], []
-        if not self._is_closed and any(note.values()):
-            self.channel.send_runtime_call(NOTE, note)
+        accepted, self._accepted = self._accepted, []
+        released, self._released = self._released, []
+        for start in range(0, max(len(accepted), len(released)), _NOTED_AT_ONCE):
+            part = slice(start, start + _NOTED_AT_ONCE)
+            if not self._is_closed:
+                note = {"accepted": accepted[part], "released": released[part]}
+                self.channel.send_runtime_call(NOTE, note)
 
     # --- its end -------------------------------------------------------------------------
 
@@ -148,4 +160,4 @@ class Ledger:
         lent, self._lent = self._lent, {}
         for lease in lent.values():
             lease.end(LeaseState.REVOKED)
-        self._changed.unpark_all()
+        self._changed.wake_soon()

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import functools
 import os
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple, TypeVar
 
 import trio
 
 from ..channel import Channel
-from ..errors import BufferFault, BufferLost, BufferPoolFull, DeviceUnavailable, NotReachable
+from ..errors import BufferFault, BufferLost, DeviceUnavailable, NotReachable
 from ..limits import Limits
 from ..memory import is_supported
 from ..wire.extensions import NUMPY_ARRAY
@@ -19,11 +20,15 @@ from .buffer import Buffer
 from .holding import Holding
 from .janitor import Janitor
 from .layout import Layout
-from .leases import LeaseState, Ledger
+from .leases import Lease, LeaseState, Ledger
+
+T = TypeVar("T")
 
 BUFFER = 32
 SHARED_ARRAY = 33
 """Extension codes."""
+
+_MAX_LEASE = 2**63
 
 
 class BufferStatistics(NamedTuple):
@@ -90,6 +95,9 @@ class BufferStore:
           DeviceUnavailable: this system has no memory to share.
         """
         _check_supported()
+        return self._janitor.run(functools.partial(self._open, layout))
+
+    def _open(self, layout: Layout) -> Buffer:
         self._janitor.end_tick()  # what is left to be done may be the very memory that is needed
         return Buffer(self._own(self.pool.take(layout.nbytes, layout.pack()), layout))
 
@@ -100,6 +108,7 @@ class BufferStore:
           BufferPoolFull: there never will be: it is larger than the pool.
         """
         _check_supported()
+        self._janitor.end_tick()
         block = await self.pool.take_when_free(layout.nbytes, layout.pack())
         return Buffer(self._own(block, layout))
 
@@ -123,12 +132,19 @@ class BufferStore:
           ValueError: that names none.
           StaleBuffer, BufferLost, NotReachable: it is not to be had.
         """
-        return self._handle(self._find(BufferAddress.parse(buffer_id)))
+        address = BufferAddress.parse(buffer_id)
+
+        def find() -> Buffer:
+            holding = self._find(address)
+            return self._used(holding, lambda _: self._handle(holding.checked()))
+
+        return self._janitor.run(find)
 
     def _find(self, address: BufferAddress) -> Holding:
-        """Return what is at *address*; whoever takes it is its user."""
+        """Return what is at *address*, counted as used."""
         holding = self._holdings.get(address)
         if holding is not None:
+            holding.grab()
             return holding
         block = BorrowedBlock(address)
         try:
@@ -139,7 +155,15 @@ class BufferStore:
         holding = Holding(block, layout, self._janitor, self._return)
         self._holdings[address] = holding
         self._watch(address.file.pid)
+        holding.grab()
         return holding
+
+    def _used(self, holding: Holding, make: Callable[[Holding], T]) -> T:
+        """Return what *make* makes of a holding that was found; it is let go if that fails."""
+        try:
+            return make(holding)
+        finally:
+            holding.drop()
 
     def _return(self, holding: Holding) -> None:
         """Give a borrowed buffer back."""
@@ -147,9 +171,6 @@ class BufferStore:
         holding.block.close()
         for ledger, number in self._dues.pop(holding.address, ()):
             ledger.give_back(number)
-        pid = holding.address.file.pid
-        if pid in self._watches and not any(self._borrowed_from(pid)):
-            self._watches.pop(pid).cancel()
 
     def _borrowed_from(self, pid: int) -> list[Holding]:
         found = self._holdings.values()
@@ -163,7 +184,7 @@ class BufferStore:
             return
         try:
             pidfd = os.pidfd_open(pid)
-        except ProcessLookupError:
+        except OSError:  # it has ended, or was never one
             self._lose_all_of(pid)
             return
         scope = self._watches[pid] = trio.CancelScope()
@@ -173,7 +194,9 @@ class BufferStore:
         try:
             with scope:
                 await trio.lowlevel.wait_readable(pidfd)
+            if self._watches.get(pid) is scope:
                 del self._watches[pid]
+            if not scope.cancelled_caught:
                 self._lose_all_of(pid)
         finally:
             os.close(pidfd)
@@ -190,19 +213,20 @@ class BufferStore:
 
     def attach(self, channel: Channel) -> None:
         """Let buffers travel over *channel*."""
-        ledger = self._ledgers[channel] = Ledger(channel)
+        ledger = self._ledgers[channel] = Ledger(channel, self._janitor.end_tick)
         codec = channel.codec
+        unpack = _refuse if channel.is_remote else codec.unpack_nested
         codec.add_extension(
             BUFFER,
             Buffer,
-            lambda buffer: codec.pack_nested(self._pack(ledger, buffer.usable())),
-            lambda data: self._handle(self._unpack(ledger, codec.unpack_nested(data))),
+            lambda buffer: codec.pack_nested(self._pack(ledger, buffer.to_send())),
+            lambda data: self._used(self._unpack(ledger, unpack(data)), self._handle),
         )
         codec.add_extension(
             SHARED_ARRAY,
             None,
             None,
-            lambda data: self._unpack(ledger, codec.unpack_nested(data)).array(),
+            lambda data: self._used(self._unpack(ledger, unpack(data)), Holding.array),
         )
         if not channel.is_remote and is_supported():
             codec.divert(NUMPY_ARRAY, SHARED_ARRAY, functools.partial(self._pack_array, ledger))
@@ -225,6 +249,9 @@ class BufferStore:
             if dues and not left and address.file.pid == os.getpid():
                 self._lose([self._holdings[address]], "the link to its actor has ended")
             dues[:] = left
+        # One link more or less: which processes are still of interest is found anew.
+        for pid in [pid for pid in self._watches if not self._borrowed_from(pid)]:
+            self._watches.pop(pid).cancel()
 
     def _handle(self, holding: Holding) -> Buffer:
         """Return a handle; what comes home is the one that it was here."""
@@ -240,19 +267,25 @@ class BufferStore:
                 f"another machine; send a copy: buffer.array()"
             )
         lease = ledger.lend(holding)
-        channel.codec.undo_with(functools.partial(ledger.take_back, lease))
         self._handed_over += 1
+        channel.codec.undo_with(functools.partial(self._take_back, ledger, lease))
         return [lease.number, *holding.address.file, holding.address.generation]
+
+    def _take_back(self, ledger: Ledger, lease: Lease) -> None:
+        self._handed_over -= 1
+        ledger.take_back(lease)
 
     def _pack_array(self, ledger: Ledger, array: Any) -> bytes | None:
         """Put a copy of a large array where the peer finds it; None where that does not pay."""
         if array.nbytes < self._limits.shared_array_bytes or array.dtype.hasobject:
             return None
         order = "F" if array.flags.f_contiguous and not array.flags.c_contiguous else "C"
-        layout = Layout(array.shape, array.dtype, order)
         try:
-            block = self._array_pool.take(layout.nbytes, layout.pack(), is_zeroed=False)
-        except BufferPoolFull:
+            layout = Layout(array.shape, array.dtype, order)
+            # NumPy copies the fields of a record, and leaves what is between them.
+            is_zeroed = array.dtype.fields is not None
+            block = self._array_pool.take(layout.nbytes, layout.pack(), is_zeroed=is_zeroed)
+        except (BufferFault, ValueError, TypeError):
             self._copied += 1
             return None
         holding = self._own(block, layout, self._array_pool)
@@ -262,14 +295,17 @@ class BufferStore:
     def _unpack(self, ledger: Ledger, told: list[int]) -> Holding:
         """Return what the peer has lent us."""
         number, *numbers = told
-        if type(number) is not int:
+        if type(number) is not int or not 0 <= number < _MAX_LEASE:
             raise ValueError("a lease is a number")
         try:
-            holding = self._find(BufferAddress.checked(numbers))
-        except BufferFault:
+            address = BufferAddress.checked(numbers)
+            is_known = address in self._holdings
+            holding = self._find(address)
+        except BaseException:
             ledger.give_back(number)
             raise
-        if holding.is_own:
+        if is_known:
+            # One lease is enough, and two that lend each other the same would wait for each other.
             ledger.give_back(number)
         else:
             ledger.accept(number)
@@ -286,6 +322,10 @@ class BufferStore:
         self._janitor.close()
         self.pool.close()
         self._array_pool.close()
+
+
+def _refuse(data: bytes) -> Any:
+    raise NotReachable("memory is not shared with another tree")
 
 
 def _check_supported() -> None:

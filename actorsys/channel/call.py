@@ -31,6 +31,7 @@ from ..wire import (
     callee_step,
     caller_step,
 )
+from ..wire.codec import undone_on_error
 from ..wire.messages import functype_frame
 from ..wire.states import WITH_ITEMS
 from .flow import Flow
@@ -330,8 +331,9 @@ class IncomingCall:
         """
         channel = self.channel
         frame = channel.encode({"return": channel.codec.wrap_large(value), "cid": self.cid})
-        if channel.outbox.is_full:
-            await channel.outbox.wait_room()
+        with undone_on_error(frame):
+            if channel.outbox.is_full:
+                await channel.outbox.wait_room()
         if self.kind == "asyncfunc":
             frame[0] = functype_frame(self.kind, self.cid) + frame[0]
         self._end()

@@ -158,9 +158,10 @@ class Channel:
         for patience in self._patience:
             patience.cancel()
 
-    def at_tick_end(self, item: Flushable) -> None:
-        """Ask *item* when this tick of the scheduler ends what it has to send."""
-        self._flusher.queue_early(item)
+    def join_next_write(self, item: Flushable) -> None:
+        """Ask *item* what it has to send when something else is sent; soon, if nothing is."""
+        self.outbox.companion = item
+        self._flusher.queue_late(item)
 
     async def wait_flushed(self) -> None:
         """Wait until everything that was queued so far is with the kernel."""

@@ -14,7 +14,7 @@ import trio
 from trio.lowlevel import enable_ki_protection
 
 from ..errors import ChannelBroken, ChannelClosed
-from ..wire import EncodedFrame, Item, ReceiveWindow, SendCredit
+from ..wire import EncodedFrame, Item, ReceiveWindow, SendCredit, undone_on_error
 from .waiters import Waiters
 
 if TYPE_CHECKING:
@@ -99,19 +99,23 @@ class Flow:
     async def send_frame(self, frame: EncodedFrame) -> None:
         """Send an encoded item; else as `send`."""
         channel = self._channel
-        if self._credit.available <= 0 or channel.outbox.is_full:
-            await self._wait_sendable()
-        elif self._is_pause_due():
-            await self._pause()
-        else:
-            await trio.lowlevel.checkpoint_if_cancelled()
-        if self._is_over:
-            await self._refuse_to_send()
+        with undone_on_error(frame):
+            await self._wait_turn()
+            if self._is_over:
+                await self._refuse_to_send()
         is_large = len(frame) > 1
         self._credit.spend(sum(map(len, frame)) if is_large else len(frame[0]))
         channel.outbox.put(frame)
         if is_large:
             await channel.outbox.give_back(channel.outbox.enqueued)
+
+    async def _wait_turn(self) -> None:
+        if self._credit.available <= 0 or self._channel.outbox.is_full:
+            await self._wait_sendable()
+        elif self._is_pause_due():
+            await self._pause()
+        else:
+            await trio.lowlevel.checkpoint_if_cancelled()
 
     @enable_ki_protection
     def send_frame_nowait(self, frame: EncodedFrame) -> bool:

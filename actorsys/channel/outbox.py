@@ -22,7 +22,7 @@ from ..errors import ChannelBroken, ChannelClosed
 from ..limits import Limits
 from ..transport import Transport
 from ..wire import EncodedFrame
-from .tick import TickFlusher
+from .tick import Flushable, TickFlusher
 from .waiters import Waiters
 
 _BATCH_PARTS = 16
@@ -57,6 +57,8 @@ class Outbox:
         self._was_busy = False
         self._is_stuck = False
         self._stuck = Waiters()
+        self.companion: Flushable | None = None
+        """Whoever has something to add to the next write."""
         self._sending = trio.CancelScope()
         self._progress = Waiters()
 
@@ -86,6 +88,9 @@ class Outbox:
         for part in frame:
             self._parts.append(part)
             self.enqueued += len(part)
+        if self.companion is not None:
+            companion, self.companion = self.companion, None
+            companion.end_tick()
         if not self._is_queued:
             self._is_queued = True
             self._flusher.queue(self)

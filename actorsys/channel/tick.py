@@ -11,6 +11,8 @@ from typing import Protocol
 
 import trio
 
+_MOST_LATE_TICKS = 2
+
 
 class Flushable(Protocol):
     """What can be queued for the end of the tick."""
@@ -26,6 +28,8 @@ class TickFlusher(trio.abc.Instrument):
         self.users = 0
         self._queued: list[Flushable] = []
         self._queued_early: list[Flushable] = []
+        self._queued_late: list[Flushable] = []
+        self._late_ticks = 0
 
     def __repr__(self) -> str:
         return f"<TickFlusher: {self.users} users, {len(self._queued)} queued>"
@@ -38,11 +42,22 @@ class TickFlusher(trio.abc.Instrument):
         """Ask *item* when this tick ends what it has to say; what it queues then leaves with it."""
         self._queued_early.append(item)
 
+    def queue_late(self, item: Flushable) -> None:
+        """Do as `queue_early`, but when there is nothing else to do; or some ticks later."""
+        self._queued_late.append(item)
+
     def before_io_wait(self, timeout: float) -> None:
         while self._queued_early:
             early, self._queued_early = self._queued_early, []
             for item in early:
                 item.end_tick()
+        if self._queued_late:
+            self._late_ticks += 1
+            if timeout > 0 or self._late_ticks > _MOST_LATE_TICKS:
+                self._late_ticks = 0
+                late, self._queued_late = self._queued_late, []
+                for item in late:
+                    item.end_tick()
         if self._queued:
             queued, self._queued = self._queued, []
             for item in queued:
@@ -68,7 +83,7 @@ def acquire_flusher() -> TickFlusher:
 
 def release_flusher(flusher: TickFlusher) -> None:
     """Give up a flusher; the last one to do so takes it out of the scheduler."""
-    flusher.before_io_wait(0)
+    flusher.before_io_wait(1)
     flusher.users -= 1
     if not flusher.users:
         trio.lowlevel.remove_instrument(flusher)

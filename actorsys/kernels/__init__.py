@@ -1,6 +1,6 @@
 """Typed messages, mailboxes and ring kernels: actors that are fed by a queue.
 
-This floor knows the tree and how to call into it. It does not know routes, topics or buffers.
+This floor knows the tree and how to call into it. It does not know routes.
 """
 
 from .checkpoint import Checkpoint

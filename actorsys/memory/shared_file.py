@@ -16,6 +16,7 @@ from .mapping import Mapping
 
 NAME = "actorsys"
 _LINK = f"/memfd:{NAME}"
+_FROZEN = 0x10 | fcntl.F_SEAL_WRITE  # F_SEAL_FUTURE_WRITE, which the library does not name
 _LOCK = struct.Struct("hhqqi4x")  # struct flock: type, whence, start, length, pid
 
 
@@ -111,7 +112,7 @@ class SharedFile:
     @property
     def is_frozen(self) -> bool:
         """Whether nobody can write to it."""
-        return bool(fcntl.fcntl(self._fd, fcntl.F_GET_SEALS) & fcntl.F_SEAL_WRITE)
+        return bool(fcntl.fcntl(self._fd, fcntl.F_GET_SEALS) & _FROZEN)
 
     def freeze(self, mapping: Mapping) -> None:
         """Let nobody write to it any more, whoever has it open; *mapping* is the one that we have.

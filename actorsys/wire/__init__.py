@@ -5,7 +5,7 @@ knows no socket, no clock and no trio, so it can be tested a byte at a time and 
 milliseconds.
 """
 
-from .codec import Codec, EncodedFrame
+from .codec import Codec, EncodedFrame, undone_on_error
 from .credit import ReceiveWindow, SendCredit
 from .extensions import Undecodable
 from .framing import FrameReader
@@ -68,4 +68,5 @@ __all__ = [
     "register",
     "register_error",
     "register_type",
+    "undone_on_error",
 ]

@@ -12,7 +12,8 @@ from __future__ import annotations
 import enum
 import functools
 import gc
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, Union
 
 import msgpack
@@ -26,6 +27,31 @@ from .typetable import TYPES, TypeTable
 Buffer = Union[bytes, bytearray, memoryview]
 EncodedFrame = list[Buffer]
 """The parts of one frame, in order, its length in front. Most frames have one part."""
+
+
+class UndoableFrame(list[Buffer]):
+    """A frame whose encoding has done more than that; `undo` it if it is not sent after all."""
+
+    def __init__(self, parts: EncodedFrame, undos: list[Callable[[], None]]) -> None:
+        super().__init__(parts)
+        self._undos = undos
+
+    def undo(self) -> None:
+        """Undo what encoding it has done."""
+        while self._undos:
+            self._undos.pop()()
+
+
+@contextmanager
+def undone_on_error(frame: EncodedFrame) -> Iterator[None]:
+    """Undo what encoding *frame* has done if an error leaves the block."""
+    try:
+        yield
+    except BaseException:
+        if isinstance(frame, UndoableFrame):
+            frame.undo()
+        raise
+
 
 HEADER_BYTES = 4
 _MAX_FAULT_CHARS = 1000
@@ -176,22 +202,22 @@ class Codec:
           EncodeError: a value cannot travel. It names the type, not the place.
           LimitExceeded: the frame would be larger than *max_bytes*.
         """
-        self._undos.clear()
         try:
-            return self._encode(message, max_bytes)
+            frame = self._encode(message, max_bytes)
         except BaseException:
-            self._undo()
+            UndoableFrame([], self._undos).undo()
             raise
+        if self._undos:
+            frame, self._undos = UndoableFrame(frame, self._undos), []
+        return frame
 
     def measure(self, message: dict[str, Any], max_bytes: int) -> int:
         """Return how many bytes *message* takes as a frame, which is not sent; else as `encode`."""
-        size = sum(map(len, self.encode(message, max_bytes)))
-        self._undo()
+        frame = self.encode(message, max_bytes)
+        size = sum(map(len, frame))
+        if isinstance(frame, UndoableFrame):
+            frame.undo()
         return size
-
-    def _undo(self) -> None:
-        while self._undos:
-            self._undos.pop()()
 
     def _encode(self, message: dict[str, Any], max_bytes: int) -> EncodedFrame:
         outgoing = self._outgoing
