@@ -13,7 +13,6 @@ A lock ends with the process that holds it, so nothing has to be told for that.
 from __future__ import annotations
 
 import mmap
-import os
 import struct
 from typing import Any, NamedTuple
 
@@ -185,8 +184,7 @@ def _open(address: FileAddress) -> SharedFile:
         except PermissionError:
             return SharedFile.open(address, is_writable=False)
     except FileNotFoundError as error:
-        is_alive = os.path.isdir(f"/proc/{address.pid}")
-        fault = StaleBuffer if is_alive else BufferLost
+        fault = StaleBuffer if _is_alive(address.pid) else BufferLost
         raise fault(f"the memory of process {address.pid} is gone: {error}") from None
     except PermissionError as error:
         raise NotReachable(
@@ -195,3 +193,12 @@ def _open(address: FileAddress) -> SharedFile:
         ) from None
     except ValueError as error:
         raise StaleBuffer(str(error)) from None
+
+
+def _is_alive(pid: int) -> bool:
+    """Tell whether there is a process *pid*, and it is no zombie."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            return file.read().rpartition(b")")[2].split()[0] not in (b"Z", b"X")
+    except OSError:
+        return False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import math
 from collections import defaultdict
 
 import trio
@@ -20,7 +21,7 @@ somebody who has died."""
 
 
 class BlockPool:
-    """Blocks in use and blocks at rest, *max_bytes* together.
+    """Blocks in use and blocks at rest, *max_bytes* and *max_blocks* together.
 
     Owned by an actor. A block that another process has still open when it comes back is set aside
     until that is over; one that was frozen is never used again.
@@ -28,7 +29,9 @@ class BlockPool:
 
     def __init__(self, max_bytes: int, max_resting_bytes: int) -> None:
         self.max_bytes = max_bytes
+        self.max_blocks: float = math.inf
         self.size = 0
+        self.count = 0
         self.reuses = 0
         self._max_resting_bytes = max_resting_bytes
         self._resting: defaultdict[int, list[Block]] = defaultdict(list)
@@ -66,6 +69,7 @@ class BlockPool:
         self._make_room(capacity, size)
         block = self._new_block(capacity, size)
         self.size += capacity
+        self.count += 1
         block.renew(about)
         return block
 
@@ -118,13 +122,16 @@ class BlockPool:
         return False
 
     def _make_room(self, capacity: int, size: int) -> None:
-        while self.size + capacity > self.max_bytes and self._resting_bytes:
+        while self._is_too_much(capacity) and self._resting_bytes:
             self._drop_largest()
-        if self.size + capacity > self.max_bytes:
+        if self._is_too_much(capacity):
             raise BufferPoolFull(
                 f"a buffer of {size:,} bytes has no room: {self.size:,} of {self.max_bytes:,} "
                 f"(limits.max_buffer_bytes) are in use; release some, or wait for it"
             )
+
+    def _is_too_much(self, capacity: int) -> bool:
+        return self.size + capacity > self.max_bytes or self.count >= self.max_blocks
 
     def _new_block(self, capacity: int, size: int) -> Block:
         """Return a new block; what is at rest gives its descriptors where there are none left."""
@@ -151,6 +158,7 @@ class BlockPool:
 
     def _drop(self, block: Block) -> None:
         self.size -= block.capacity
+        self.count -= 1
         block.close()
 
     def close(self) -> None:

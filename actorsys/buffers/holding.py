@@ -32,7 +32,7 @@ class Holding:
         self.layout = layout
         self.fault: BufferFault | None = None
         self.users = 0
-        self._counting = threading.Lock()
+        self._counting = threading.RLock()  # garbage may be collected inside
         self.handle: weakref.ref[Any] | None = None
         self._arrays: list[weakref.ref[Any]] = []
         self._janitor = janitor

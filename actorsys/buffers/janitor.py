@@ -47,8 +47,12 @@ class Janitor:
 
     def end_tick(self) -> None:
         """Do what is left now; only in the thread of the loop."""
-        while self._left:
-            self._left.popleft()()
+        while True:
+            try:
+                task = self._left.popleft()
+            except IndexError:
+                return
+            task()
 
     def close(self) -> None:
         """Do what is left; what is posted from now on is done at once."""

@@ -88,6 +88,10 @@ class Ledger:
         if self._lent.pop(lease.number, None) is not None:
             lease.end(LeaseState.RELEASED)
 
+    def has_lent(self, holding: Holding) -> bool:
+        """Tell whether the peer has a lease of it."""
+        return any(lease.holding is holding for lease in self._lent.values())
+
     def on_note(self, note: dict[str, Any]) -> None:
         """Take note of what the peer does with what it was lent.
 

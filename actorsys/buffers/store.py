@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, TypeVar
 import trio
 
 from ..channel import Channel
-from ..errors import BufferFault, BufferLost, DeviceUnavailable, NotReachable
+from ..errors import BufferFault, BufferLost, DeviceUnavailable, NotReachable, StaleBuffer
 from ..limits import Limits
 from ..memory import is_supported
 from ..wire.extensions import NUMPY_ARRAY
@@ -29,6 +29,7 @@ SHARED_ARRAY = 33
 """Extension codes."""
 
 _MAX_LEASE = 2**63
+_SHARE_OF_DESCRIPTORS = 4
 
 
 class BufferStatistics(NamedTuple):
@@ -72,6 +73,9 @@ class BufferStore:
 
     def statistics(self) -> BufferStatistics:
         """Return what they are doing right now."""
+        return self._janitor.run(self._count)
+
+    def _count(self) -> BufferStatistics:
         self._janitor.end_tick()
         own = sum(holding.is_own for holding in self._holdings.values())
         states = [state for ledger in self._ledgers.values() for state in ledger.states()]
@@ -284,6 +288,7 @@ class BufferStore:
             layout = Layout(array.shape, array.dtype, order)
             # NumPy copies the fields of a record, and leaves what is between them.
             is_zeroed = array.dtype.fields is not None
+            self._array_pool.max_blocks = _most_array_blocks()
             block = self._array_pool.take(layout.nbytes, layout.pack(), is_zeroed=is_zeroed)
         except (BufferFault, ValueError, TypeError):
             self._copied += 1
@@ -304,6 +309,10 @@ class BufferStore:
         except BaseException:
             ledger.give_back(number)
             raise
+        if holding.is_own and not ledger.has_lent(holding):
+            ledger.give_back(number)
+            holding.drop()
+            raise StaleBuffer(f"buffer {address} was not handed to who hands it back")
         if is_known:
             # One lease is enough, and two that lend each other the same would wait for each other.
             ledger.give_back(number)
@@ -322,6 +331,14 @@ class BufferStore:
         self._janitor.close()
         self.pool.close()
         self._array_pool.close()
+
+
+def _most_array_blocks() -> int:
+    """Return how many arrays may be under way: each takes a descriptor of this process."""
+    import resource
+
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return max(1, soft // _SHARE_OF_DESCRIPTORS) if soft > 0 else _MAX_LEASE
 
 
 def _refuse(data: bytes) -> Any:

@@ -160,7 +160,7 @@ class Channel:
 
     def join_next_write(self, item: Flushable) -> None:
         """Ask *item* what it has to send when something else is sent; soon, if nothing is."""
-        self.outbox.companion = item
+        self.outbox.companions.append(item)
         self._flusher.queue_late(item)
 
     async def wait_flushed(self) -> None:

@@ -19,6 +19,7 @@ from .waiters import Waiters
 
 if TYPE_CHECKING:
     from .channel import Channel
+    from .tick import Flushable
 
 
 class Flow:
@@ -128,6 +129,10 @@ class Flow:
         self._credit.spend(sum(map(len, frame)))
         self._channel.outbox.put(frame)
         return True
+
+    def join_next_write(self, item: Flushable) -> None:
+        """Ask *item* what it has to send when something else is sent; soon, if nothing is."""
+        self._channel.join_next_write(item)
 
     def flush(self) -> None:
         """Write what was sent so far, in place of at the end of the scheduler's tick."""

@@ -57,8 +57,8 @@ class Outbox:
         self._was_busy = False
         self._is_stuck = False
         self._stuck = Waiters()
-        self.companion: Flushable | None = None
-        """Whoever has something to add to the next write."""
+        self.companions: list[Flushable] = []
+        """Those who have something to add to the next write."""
         self._sending = trio.CancelScope()
         self._progress = Waiters()
 
@@ -88,9 +88,10 @@ class Outbox:
         for part in frame:
             self._parts.append(part)
             self.enqueued += len(part)
-        if self.companion is not None:
-            companion, self.companion = self.companion, None
-            companion.end_tick()
+        if self.companions:
+            companions, self.companions = self.companions, []
+            for companion in companions:
+                companion.end_tick()
         if not self._is_queued:
             self._is_queued = True
             self._flusher.queue(self)

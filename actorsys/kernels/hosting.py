@@ -51,6 +51,7 @@ class KernelHost:
         self._is_watched = False
         self._is_looking_up = False
         self._page = page
+        self._untold: int | None = None
         self._in_hand: list[float] = []
         self._asked: OrderedDict[uuid.UUID, None] = OrderedDict()
         self._room = room
@@ -84,9 +85,15 @@ class KernelHost:
             self._is_watched = False
             self._send(ToRuntime.IDLE)
 
-    def _send(self, *item: Any) -> None:
+    def _send(self, kind: int, *rest: Any) -> None:
         assert self.wiring is not None
-        self.wiring.send(*item)
+        taken, self._untold = self._untold, None
+        self.wiring.send(kind, taken, *rest)
+
+    def end_tick(self) -> None:
+        """Tell what was taken, if nothing else was told since."""
+        if self._untold is not None:
+            self._send(ToRuntime.TAKEN)
 
     # --- taking --------------------------------------------------------------------------
 
@@ -133,18 +140,19 @@ class KernelHost:
         """Return when the runtime will know of a message taken, even if this process dies next."""
         assert self.wiring is not None
         if self._page is None:
-            self._send(ToRuntime.TAKEN, number)
+            self._untold = number
             await self._write_all()
         else:
             # The page has room for one. And what was sent for earlier messages must not be lost
             # with this one.
             await self._write_all()
-            self._page.last = number
-            self._send(ToRuntime.TAKEN, number)
+            self._page.last = self._untold = number
+            self.wiring.join_next_write(self)
 
     async def _write_all(self) -> None:
-        """Return when all that was sent is with the kernel."""
+        """Return when all that there is to tell is with the kernel of the system."""
         assert self.wiring is not None
+        self.end_tick()
         if self.wiring.is_behind:
             self.wiring.flush()
         if self.wiring.is_behind:

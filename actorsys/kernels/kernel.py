@@ -257,10 +257,10 @@ class Kernel:
     @enable_ki_protection
     def _on_item(self, item: list[Any]) -> None:
         """Take what its process has sent; called by the reader of the link."""
-        kind, *rest = item
-        if kind == ToRuntime.TAKEN:
-            self._on_taken(*rest)
-        elif kind == ToRuntime.RESPONSE:
+        kind, taken, *rest = item
+        if taken is not None:
+            self._on_taken(taken)
+        if kind == ToRuntime.RESPONSE:
             self._on_response(*rest)
         elif kind == ToRuntime.WANTED:
             self._credits = max(0, self._credits) + rest[0]

@@ -15,6 +15,7 @@ from typing import Any
 import trio
 
 from ..channel import Flow
+from ..channel.tick import Flushable
 from ..errors import ActorsysError, RemoteProtocolError
 from ..wire import EncodedFrame
 
@@ -32,9 +33,12 @@ class ToKernel:
 
 
 class ToRuntime:
-    """What the process of a kernel tells the runtime."""
+    """What the process of a kernel tells the runtime.
 
-    TAKEN = 0  # number of a message that the kernel has in its hands now
+    Behind the kind stands the number of a message that the kernel has in its hands since, or None.
+    """
+
+    TAKEN = 0  # nothing but that
     WANTED = 1  # how many more messages may be sent
     RESPONSE = 2  # bytes, priority, correlation id or None
     GATED = 3  # the gate is as it was told
@@ -111,6 +115,10 @@ class Wiring:
         """Wait until everything has left this process, or the stream is over."""
         await self.wait_sent()
         await self._flow.wait_written()
+
+    def join_next_write(self, item: Flushable) -> None:
+        """Ask *item* what it has to send when something else is sent; soon, if nothing is."""
+        self._flow.join_next_write(item)
 
     def flush(self) -> None:
         """Give the kernel what was sent so far, in place of at the end of this tick."""

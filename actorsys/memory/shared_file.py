@@ -153,7 +153,7 @@ class SharedFile:
         return True
 
     def close(self) -> None:
-        """Close it, with its locks; its mappings stay. Closing it again is nothing."""
+        """Close it; its mappings stay, and with them its locks. Closing it again is nothing."""
         fd, self._fd = self._fd, -1
         if fd >= 0:
             os.close(fd)

@@ -37,3 +37,10 @@ async def hold_child(ctx: actorsys.Context) -> None:
         child = await nursery.start_actor("leaf")
         await ctx.started(child.pid)
         await trio.sleep_forever()
+
+
+async def touch(buffer: actorsys.Buffer) -> int:
+    """Map a buffer, look at its first byte and release it."""
+    first = int(buffer.array()[0])
+    await buffer.release()
+    return first

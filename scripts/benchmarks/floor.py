@@ -18,7 +18,8 @@ from typing import Any
 import msgpack
 import trio
 
-from .side import serve_jobs
+from .side import Job, serve_jobs
+from .sizes import ECHOED_SIZES, MIB, SENT_SIZES, SHARED_SIZE
 from .timing import measure_duration, measure_microseconds, measure_rate
 
 BARE_PROGRAM = "import trio, msgpack"
@@ -26,7 +27,6 @@ STREAM_ITEMS = 16384  # 20 to 500 ms of work: the one request for them does not 
 ITEMS_A_WRITE = 64
 HELD_PROCESSES = 4
 BATCH = 1_000  # of what takes a microsecond, so that the clock is not what is measured
-MIB = 1 << 20
 
 ORDER: dict[str, Any] = {
     "item": "a dozen pencils",
@@ -52,7 +52,7 @@ class Connection:
 
     def __init__(self, stream: trio.SocketStream) -> None:
         self._receive_some = stream.receive_some
-        self._unpacker = msgpack.Unpacker()
+        self._unpacker = msgpack.Unpacker(max_buffer_size=0)  # as large as it gets
         self.send_all = stream.send_all
 
     async def receive(self) -> Any:
@@ -105,6 +105,16 @@ async def answer_arrays(connection: Connection) -> None:
         )
 
 
+async def answer_touches(connection: Connection) -> None:
+    """Send the first byte of every array back."""
+    from numpy import frombuffer
+
+    while True:
+        message = await connection.receive()
+        array = frombuffer(message["data"], message["dtype"])
+        await connection.send_all(pack({"cid": message["cid"], "return": int(array[0])}))
+
+
 async def answer_streams(connection: Connection, items_a_write: int) -> None:
     """Send as many items as each request asks for."""
     while True:
@@ -118,6 +128,7 @@ async def answer_streams(connection: Connection, items_a_write: int) -> None:
 ANSWERS: dict[str, Callable[[Connection], Awaitable[None]]] = {
     "calls": answer_calls,
     "arrays": answer_arrays,
+    "touches": answer_touches,
     "single items": partial(answer_streams, items_a_write=1),
     "joined items": partial(answer_streams, items_a_write=ITEMS_A_WRITE),
 }
@@ -175,11 +186,11 @@ class Floor:
 
             return await measure_rate(call, seconds)
 
-    async def echo_array(self, seconds: float) -> float:
-        """Return round trips of an array of 1 MiB, in MiB/s."""
-        from numpy import frombuffer, zeros
+    async def echo_array(self, seconds: float, nbytes: int = MIB) -> float:
+        """Return round trips of an array, in MiB/s."""
+        from numpy import frombuffer, ones
 
-        array = zeros(MIB // 8)
+        array = ones(nbytes // 8)
         async with self._connect("arrays") as connection:
 
             async def call() -> Any:
@@ -188,6 +199,25 @@ class Floor:
                 )
                 reply = await connection.receive()
                 return frombuffer(reply["data"], reply["dtype"])
+
+            return await measure_rate(call, seconds, weight=nbytes / MIB)
+
+    async def touch(self, seconds: float, nbytes: int) -> float:
+        """Return how long an array takes to be there and looked at, in microseconds."""
+        return 1e6 / await self.touches(seconds, nbytes)
+
+    async def touches(self, seconds: float, nbytes: int) -> float:
+        """Return how many arrays a second are there and looked at, one at a time."""
+        from numpy import ones
+
+        array = ones(nbytes, "u1")
+        async with self._connect("touches") as connection:
+
+            async def call() -> Any:
+                await connection.send_all(
+                    pack({"cid": 1, "call": "touch", "dtype": array.dtype.str, "data": array.data})
+                )
+                return (await connection.receive())["return"]
 
             return await measure_rate(call, seconds)
 
@@ -289,10 +319,13 @@ def main() -> None:
         assert answering.stdout is not None
         floor = Floor(int(answering.stdout.readline()))
         bare = BareProcesses()
-        jobs = {
+        jobs: dict[str, Job] = {
             "calls": floor.calls,
             "bytes": floor.echo_bytes,
             "array": floor.echo_array,
+            **{f"echo {size}": partial(floor.echo_array, nbytes=size) for size in ECHOED_SIZES},
+            **{f"touch {size}": partial(floor.touch, nbytes=size) for size in SENT_SIZES},
+            f"touches {SHARED_SIZE}": partial(floor.touches, nbytes=SHARED_SIZE),
             "stream, single": floor.stream_singles,
             "stream, joined": floor.stream_joined,
             "code map": code_map,

@@ -21,9 +21,9 @@ from time import perf_counter
 from typing import Any, NamedTuple
 
 from .rows import Row
+from .sizes import MIB
 
 CALLERS = 100
-MIB = 1 << 20
 
 
 class Caller(NamedTuple):
@@ -164,24 +164,26 @@ def find_missing(peer: str) -> str | None:
 
 def peer_rows(peer: str) -> list[Row]:
     """Return the rows in which *peer* is compared with the floor."""
+    side = f"peers {peer}"
     rows = [
-        Row(f"{peer} calls", "calls/s", "calls", "calls"),
-        Row(f"{peer} bytes", "MiB/s", "bytes", "bytes"),
+        Row(f"{peer} calls", "calls/s", "calls", "calls", side=side),
+        Row(f"{peer} bytes", "MiB/s", "bytes", "bytes", side=side),
     ]
     if peer != "pipe":
-        rows.insert(1, Row(f"{peer} callers", "calls/s", "calls", "joint calls"))
+        rows.insert(1, Row(f"{peer} callers", "calls/s", "calls", "joint calls", side=side))
     return rows
 
 
 def measure_rate(step: Callable[[], Any], seconds: float, weight: float = 1) -> float:
     """Repeat *step* for *seconds*; return how many it does per second, times *weight*."""
     step()
-    begin = perf_counter()
+    begin = now = perf_counter()
     count = 0
-    while perf_counter() < begin + seconds:
+    while not count or now < begin + seconds:
         step()
         count += 1
-    return count * weight / (perf_counter() - begin)
+        now = perf_counter()
+    return count * weight / (now - begin)
 
 
 def main() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from .rows import Figures, Row
 
-HEADER = f"{'':<17}{'floor':>11}{'system':>11}  {'unit':<9}{'ratio':>7}  {'min-max':<13}"
+HEADER = f"{'':<20}{'floor':>11}{'system':>11}  {'unit':<9}{'ratio':>7}  {'min-max':<13}"
 
 
 def print_header(machine: dict[str, str | int]) -> None:
@@ -20,11 +20,12 @@ def print_header(machine: dict[str, str | int]) -> None:
 def print_row(row: Row, figures: Figures) -> None:
     """Print a line of the table."""
     told = describe(row, figures)
-    ratio = "-" if told["ratio"] is None else f"{told['ratio']:.2f}"
-    spread = "-" if told["ratio"] is None else f"{told['ratio_min']:.2f}-{told['ratio_max']:.2f}"
+    has_ratio = told["ratio"] is not None
+    ratio = _ratio(told["ratio"]) if has_ratio else "-"
+    spread = f"{_ratio(told['ratio_min'])}-{_ratio(told['ratio_max'])}" if has_ratio else "-"
     met = {None: "", True: "yes", False: "no"}[told["met"]]
     print(
-        f"{row.name:<17}{_number(figures.floor):>11}{_number(figures.system):>11}  {row.unit:<9}"
+        f"{row.name:<20}{_number(figures.floor):>11}{_number(figures.system):>11}  {row.unit:<9}"
         f"{ratio:>7}  {spread:<13}{told['target'] or '-':<9}{met}",
         flush=True,
     )
@@ -35,6 +36,8 @@ def describe(row: Row, figures: Figures) -> dict[str, Any]:
     return {
         "name": row.name,
         "unit": row.unit,
+        "sides": [row.floor_side, row.side],
+        "bytes": row.nbytes,
         "floor": figures.floor,
         "system": figures.system,
         "ratio": figures.ratio,
@@ -49,6 +52,10 @@ def describe(row: Row, figures: Figures) -> dict[str, Any]:
 def write_json(path: Path, machine: dict[str, str | int], rows: list[dict[str, Any]]) -> None:
     """Write everything that was measured."""
     path.write_text(json.dumps({"machine": machine, "rows": rows}, indent=2) + "\n")
+
+
+def _ratio(value: float) -> str:
+    return f"{value:.2f}" if abs(value) >= 0.05 else f"{value:.1g}"
 
 
 def _number(value: float) -> str:

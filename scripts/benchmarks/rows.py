@@ -57,18 +57,30 @@ def under(bound: float) -> Target:
     return Target(f"< {bound}", lambda figures: figures.system < bound)
 
 
+def no_less(bound: float) -> Target:
+    """Return a target for the figure itself where it should be high."""
+    return Target(f">= {bound:,}", lambda figures: figures.system >= bound)
+
+
 NONE_AT_ALL = Target("none", lambda figures: figures.system == 0)
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A comparison: a job of the floor with a job of another side, both measured in *unit*."""
+    """A comparison: a job of the floor with a job of another side, both measured in *unit*.
+
+    A side is named by its module and the words of its command line. *nbytes* is how large what the
+    job handles is, where that matters.
+    """
 
     name: str
     unit: str
     floor_job: str
     job: str
     target: Target | None = None
+    side: str = "system"
+    floor_side: str = "floor"
+    nbytes: int | None = None
 
 
 ROWS = [

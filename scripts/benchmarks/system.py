@@ -10,8 +10,9 @@ import trio
 import actorsys
 
 from . import callees, kernels
-from .floor import HELD_PROCESSES, MIB, STREAM_ITEMS
+from .floor import HELD_PROCESSES, STREAM_ITEMS
 from .side import serve_jobs
+from .sizes import MIB
 from .timing import measure_duration, measure_joint_rate, measure_rate
 
 CALLERS = 100
@@ -61,9 +62,9 @@ class System:
 
     async def echo_array(self, seconds: float) -> float:
         """Return round trips of an array of 1 MiB, in MiB/s."""
-        from numpy import zeros
+        from numpy import ones
 
-        array = zeros(MIB // 8)
+        array = ones(MIB // 8)
         return await measure_rate(partial(self._portal.run, callees.echo, array), seconds)
 
     async def start_one(self, seconds: float) -> float:

@@ -37,7 +37,7 @@ async def flooding(ctx: KernelContext) -> None:
     """Send responses without end, room or no room."""
     data = encode_message(Note(bytes(1000)))
     for _ in range((await ctx.receive()).number):
-        say(ctx, [ToRuntime.RESPONSE, data, 128, None])
+        say(ctx, [ToRuntime.RESPONSE, None, data, 128, None])
         await trio.sleep(0.001)
     await trio.sleep_forever()
 
@@ -47,4 +47,4 @@ async def meddling(ctx: KernelContext) -> None:
     """Answer a request that was put to another kernel."""
     async for job in ctx:
         reply = encode_message(Note("forged"))
-        say(ctx, [ToRuntime.RESPONSE, reply, 128, job.items[0].bytes])
+        say(ctx, [ToRuntime.RESPONSE, None, reply, 128, job.items[0].bytes])

@@ -73,7 +73,7 @@ def request(
     key: Any = KEY,
     timeout: Any = None,
 ) -> list[Any]:
-    return [REQUEST, 0, verb, name, [data, priority, key], timeout]
+    return [REQUEST, None, 0, verb, name, [data, priority, key], timeout]
 
 
 NONSENSE: dict[str, list[Any]] = {
@@ -104,32 +104,32 @@ NONSENSE: dict[str, list[Any]] = {
     ],
     "wanted": [
         [WANTED],
-        [WANTED, "many"],
-        [WANTED, -5],
-        [WANTED, math.nan],
-        [WANTED, math.inf],
-        [WANTED, 10**30],
+        [WANTED, None, "many"],
+        [WANTED, None, -5],
+        [WANTED, None, math.nan],
+        [WANTED, None, math.inf],
+        [WANTED, None, 10**30],
     ],
     "response": [
         [RESPONSE],
-        [RESPONSE, None, 128, None],
-        [RESPONSE, b"nonsense", 128, None],
-        [RESPONSE, b"", 256, None],
-        [RESPONSE, b"", -1, None],
-        [RESPONSE, b"", "high", None],
-        [RESPONSE, b"", 1.5, None],
-        [RESPONSE, b"", 128, b"short"],
-        [RESPONSE, b"", 128, "text"],
-        [RESPONSE, b"", 128, KEY],
+        [RESPONSE, None, None, 128, None],
+        [RESPONSE, None, b"nonsense", 128, None],
+        [RESPONSE, None, b"", 256, None],
+        [RESPONSE, None, b"", -1, None],
+        [RESPONSE, None, b"", "high", None],
+        [RESPONSE, None, b"", 1.5, None],
+        [RESPONSE, None, b"", 128, b"short"],
+        [RESPONSE, None, b"", 128, "text"],
+        [RESPONSE, None, b"", 128, KEY],
     ],
     "gated": [
         [GATED],
-        [GATED, "maybe"],
-        [GATED, None],
+        [GATED, None, "maybe"],
+        [GATED, None, None],
     ],
     "request": [
         [REQUEST],
-        [REQUEST, 0, "send", "answer"],
+        [REQUEST, None, 0, "send", "answer"],
         request(),
         request(data=None),
         request(data=[1]),
@@ -148,16 +148,16 @@ NONSENSE: dict[str, list[Any]] = {
         request(priority="high"),
         request(key=b"short"),
         request(key=None),
-        [REQUEST, [], *request()[2:]],
+        [REQUEST, None, [], *request()[2:]],
     ],
     "counted": [
         [COUNTED],
-        [COUNTED, 1, 2],
+        [COUNTED, None, 1, 2],
     ],
     "unreadable": [
         [UNREADABLE],
-        [UNREADABLE, 99, "why"],
-        [UNREADABLE, 0, "taken already"],
+        [UNREADABLE, None, 99, "why"],
+        [UNREADABLE, None, 0, "taken already"],
     ],
 }
 
@@ -174,7 +174,7 @@ async def test_nonsense_of_a_kernel_is_contained(kind: str) -> None:
 @pytest.mark.parametrize("envelope", [None, 5, [], [b"", 128], [b"", 128, KEY, 0]], ids=brief)
 @simulated
 async def test_a_request_without_an_envelope_is_contained(envelope: Any) -> None:
-    await check_contained([REQUEST, 0, "send", "answer", envelope, None])
+    await check_contained([REQUEST, None, 0, "send", "answer", envelope, None])
 
 
 @pytest.mark.parametrize(
@@ -190,7 +190,7 @@ async def test_a_request_without_an_envelope_is_contained(envelope: Any) -> None
 )
 @simulated
 async def test_counts_that_are_none_are_contained(counts: list[Any]) -> None:
-    await check_contained([COUNTED, *counts], text=CRASH)
+    await check_contained([COUNTED, None, *counts], text=CRASH)
 
 
 def test_an_answer_that_would_be_too_long_is_contained() -> None:
@@ -215,9 +215,9 @@ async def test_no_more_responses_are_kept_than_there_is_room_for() -> None:
 @pytest.mark.parametrize("pause", [0.01, 0.0])
 @simulated
 async def test_requests_with_one_number_are_contained(pause: float) -> None:
-    one = [REQUEST, 0, "ask", "answer", [b"?", 128, KEY], 0.1]
-    other = [REQUEST, 0, "ask", "answer", [b"?", 128, KEY[1:] + b"x"], 0.2]
-    await check_contained(one, other, one, [ToRuntime.GIVEN_UP, 0], other, pause=pause)
+    one = [REQUEST, None, 0, "ask", "answer", [b"?", 128, KEY], 0.1]
+    other = [REQUEST, None, 0, "ask", "answer", [b"?", 128, KEY[1:] + b"x"], 0.2]
+    await check_contained(one, other, one, [ToRuntime.GIVEN_UP, None, 0], other, pause=pause)
 
 
 @simulated
