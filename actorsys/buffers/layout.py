@@ -41,8 +41,10 @@ class Layout:
         if self.dtype.subdtype is not None or not self.dtype.itemsize:
             raise ValueError(f"dtype {self.dtype} has no elements of a size; take one that has")
         self.nbytes = int(math.prod(self.shape) * self.dtype.itemsize)
-        if self.nbytes > MAX_BYTES:
-            raise ValueError(f"shape {self.shape} of {self.dtype} has {self.nbytes:,} bytes")
+        # NumPy makes no array of no elements either, if the other lengths are too much.
+        largest = math.prod(length or 1 for length in self.shape) * self.dtype.itemsize
+        if largest > MAX_BYTES:
+            raise ValueError(f"shape {self.shape} of {self.dtype} is too large")
 
     def __repr__(self) -> str:
         return f"<Layout {self.shape} of {self.dtype}>"

@@ -8,7 +8,7 @@ from typing import Any
 import msgpack
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -142,6 +142,7 @@ def test_what_stands_on_a_page_is_a_layout_or_stale(data: bytes) -> None:
     st.sampled_from(["<f8", "|u1", "|O", "<M8[ns]", "|V5", "x", "|V2000000000", [["a", "<i2"]], 7]),
     st.sampled_from(["C", "F", "A", None, ["C"], 0]),
 )
+@example([0, 2**62, 8], "<f8", "C")
 def test_a_page_that_looks_right_is_a_layout_or_stale(shape: Any, dtype: Any, order: Any) -> None:
     try:
         layout = Layout.unpack(msgpack.packb([shape, dtype, order]), 4096)
