@@ -110,7 +110,7 @@ def test_shapes_that_numpy_gives_are_shapes() -> None:
     assert Layout(three, "u1").shape == (3,)
     assert Layout([three, True], "u1").shape == (3, 1)
     assert Layout((), "f8").nbytes == 8
-    assert Layout((2**40, 0, 2**40), "f8").nbytes == 0
+    assert Layout((2**20, 0, 2**20), "f8").nbytes == 0
 
 
 VALUES = st.recursive(
