@@ -15,7 +15,7 @@ from trio.lowlevel import enable_ki_protection
 
 from .. import errors
 from ..actor import Context, current_actor
-from ..errors import ReceiveTimeout, RemoteProtocolError
+from ..errors import BufferFault, ReceiveTimeout, RemoteProtocolError
 from .kernel_context import Idle, KernelContext
 from .messages import Packed, enveloped, pack_message, unpack_message
 from .priority_queue import PriorityQueue
@@ -143,10 +143,10 @@ class KernelHost:
             self._untold = number
             await self._write_all()
         else:
-            # The page has room for one. And what was sent for earlier messages must not be lost
-            # with this one.
+            # What was sent for earlier messages must not be lost with this one.
             await self._write_all()
-            self._page.last = self._untold = number
+            self._page.note(number)
+            self._untold = number
             self.wiring.join_next_write(self)
 
     async def _write_all(self) -> None:
@@ -173,7 +173,7 @@ class KernelHost:
         """Return a message that has arrived; None if it cannot be read, told and counted."""
         try:
             message = unpack_message(arrived.packed)
-        except RemoteProtocolError as error:
+        except (RemoteProtocolError, BufferFault) as error:
             self._errors += 1
             self._send(ToRuntime.UNREADABLE, arrived.number, str(error))
             logger.error("a message cannot be read: %s", error)

@@ -16,6 +16,7 @@ from trio.lowlevel import enable_ki_protection
 
 from ..actor import Portal
 from ..actor.runtime import open_services
+from ..channel import Channel
 from ..errors import (
     ActorsysError,
     ActorUnavailable,
@@ -133,6 +134,7 @@ class Kernel:
         self._is_quiet = False
         self._gate_as_told: bool | None = None
         self._wiring: Wiring | None = None
+        self._channel: Channel | None = None
         self._tasks: trio.Nursery | None = None
         self._responses: PriorityQueue[Packed] = PriorityQueue()
         self._freed = 0
@@ -389,7 +391,19 @@ class Kernel:
                 except ContextCancelled:
                     self._end(KernelState.TERMINATED, None)  # somebody has stopped its actor
                 except ActorsysError as error:
-                    self._end(KernelState.FAILED, error)
+                    if await self._is_dying():
+                        unreadable = f"kernel {self.name!r} has died; of its last words: {error}"
+                        await self._follow_restart(ActorUnavailable(unreadable, may_have_run=True))
+                    else:
+                        self._end(KernelState.FAILED, error)
+
+    async def _is_dying(self) -> bool:
+        """Tell whether what cannot be read of it is but a sign of its death."""
+        if self._channel is None:
+            return False
+        with trio.move_on_after(self._limits.link_loss_seconds):
+            await self._channel.lost.wait()
+        return self._channel.lost.is_set()
 
     async def _run_linked(self) -> None:
         """Be linked with one incarnation until its function has ended."""
@@ -398,6 +412,7 @@ class Kernel:
         is_permanent = self._restart == "permanent"
         start = (self.name, room, bool(self._prefetched), is_permanent, page)
         async with self.portal.open_context(self._entry, *start) as (ctx, _):
+            self._channel = await self.portal.peer.channel()
             async with ctx.open_stream() as stream, open_services() as services:
                 wiring = self._wiring = Wiring(stream.flow, self._on_item)
                 services.start_soon(wiring.run)
@@ -438,8 +453,8 @@ class Kernel:
 
     def _take_back(self) -> list[_Accepted]:
         """Return what the process had at hand and has not taken."""
-        if self._page is not None and self._page.last is not None:
-            self._at_hand.discard(self._page.last)
+        for number in self._page.numbers() if self._page is not None else ():
+            self._at_hand.discard(number)
         self._mailbox.held = 0
         return self._at_hand.clear()
 

@@ -14,7 +14,7 @@ from typing import Any, ClassVar, NamedTuple, Protocol, TypeVar, dataclass_trans
 
 from ..actor import resolve_buffer
 from ..buffers import Buffer
-from ..errors import EncodeError, RemoteProtocolError
+from ..errors import BufferFault, EncodeError, RemoteProtocolError
 from ..limits import Limits
 from ..wire import TYPES, Codec
 from ..wire.typetable import tag_of
@@ -379,6 +379,7 @@ def decode_message(data: bytes) -> Any:
 
     Raises:
       RemoteProtocolError: the bytes are none, or of a class that this process does not know.
+      BufferFault: a buffer in it is not to be had any more.
     """
     codec = _codec()
     try:
@@ -387,6 +388,8 @@ def decode_message(data: bytes) -> Any:
         schema = schema_of(TYPES.values.get(tag, object))
         if schema is not None:
             return schema.read(fields)
+    except BufferFault:
+        raise
     except Exception as error:
         # Whatever the parser and the fields make of such bytes, they are not a message.
         raise RemoteProtocolError(f"these bytes are no message: {error!r}") from error

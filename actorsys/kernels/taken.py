@@ -1,4 +1,4 @@
-"""Which message a kernel has taken last, in memory that outlives its process.
+"""Which messages a kernel has taken last, in memory that outlives its process.
 
 That must be known before anything is done with the message, or a crash would have it given once
 more. To write it here costs nothing; a frame that says the same follows with the next write.
@@ -14,25 +14,26 @@ from ..memory import FileAddress, SharedFile, is_supported
 
 logger = logging.getLogger("actorsys.kernels")
 
-_WORD_BYTES = 8
+_SLOTS = 64  # more than a kernel has at hand, but for a flood of urgent ones
+_PAGE_BYTES = 8 * (1 + _SLOTS)
 
 
 class TakenPage:
-    """The number of the message that was taken last.
+    """The numbers of the messages that were taken last: a count, and a ring of slots.
 
     Owned by a `Kernel`, which makes it and reads it; its process writes.
     """
 
     def __init__(self, file: SharedFile) -> None:
         self._file = file
-        self._mapping = file.map(0, _WORD_BYTES)
-        self._word = self._mapping.view().cast("Q")
+        self._mapping = file.map(0, _PAGE_BYTES)
+        self._words = self._mapping.view().cast("Q")
 
     @classmethod
     def create(cls) -> TakenPage | None:
         """Make a page; None where there is no shared memory to be had."""
         try:
-            return cls(SharedFile.create(_WORD_BYTES)) if is_supported() else None
+            return cls(SharedFile.create(_PAGE_BYTES)) if is_supported() else None
         except OSError as error:
             logger.warning("no page for a kernel, each message costs more: %s", error)
             return None
@@ -54,24 +55,25 @@ class TakenPage:
                 page.close()
 
     def __repr__(self) -> str:
-        return f"<TakenPage: {self.last}>"
+        return f"<TakenPage: {self._words[0]} taken>"
 
     @property
     def address(self) -> FileAddress:
         """Where its process opens it."""
         return self._file.address
 
-    @property
-    def last(self) -> int | None:
-        """The number of the message that was taken last; setting it is one store."""
-        return self._word[0] - 1 if self._word[0] else None
+    def note(self, number: int) -> None:
+        """Take note of the number of a message; it is known with the last store."""
+        count = self._words[0]
+        self._words[1 + count % _SLOTS] = number
+        self._words[0] = count + 1
 
-    @last.setter
-    def last(self, number: int) -> None:
-        self._word[0] = number + 1
+    def numbers(self) -> list[int]:
+        """Return the numbers taken last."""
+        return list(self._words[1 : 1 + min(self._words[0], _SLOTS)])
 
     def close(self) -> None:
         """Give the memory back."""
-        self._word.release()
+        self._words.release()
         self._mapping.close()
         self._file.close()

@@ -18,7 +18,7 @@ from typing import Any, Union
 
 import msgpack
 
-from ..errors import ActorsysError, EncodeError, LimitExceeded, RemoteProtocolError
+from ..errors import ActorsysError, BufferFault, EncodeError, LimitExceeded, RemoteProtocolError
 from ..limits import DEFAULT_LIMITS, Limits
 from . import extensions
 from .text import cut_line
@@ -88,6 +88,7 @@ class Codec:
         self._outgoing: list[Buffer] = []
         self._incoming: list[memoryview | None] = []
         self._fault: str | None = None
+        self._buffer_fault: BufferFault | None = None
         self.frame_is_shared = False
         """Whether values of the frame decoded last lie in its memory."""
         self._unpack = functools.partial(
@@ -152,10 +153,13 @@ class Codec:
         """Unpack a value that is no part of a frame.
 
         Raises:
+          BufferFault: a buffer in it is not to be had.
           ValueError: a part of it means nothing in this process.
         """
-        self._fault = None
+        self._fault = self._buffer_fault = None
         value = self.unpack_nested(data)
+        if self._buffer_fault is not None:
+            raise type(self._buffer_fault)(str(self._buffer_fault))
         if self._fault is not None:
             raise ValueError(self._fault)
         return value
@@ -321,6 +325,8 @@ class Codec:
             raise
         except Exception as error:
             # The frame is sound, only this value is not: that fails its call, not the link.
+            if isinstance(error, BufferFault):
+                self._buffer_fault = error.with_traceback(None)
             return self.undecodable(f"extension {code}: {type(error).__name__}: {error}")
 
     def _set_segments_aside(self, frame: bytes | bytearray) -> bytes:

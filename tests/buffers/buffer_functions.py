@@ -92,6 +92,18 @@ async def make(count: int, value: float) -> Buffer:
     return buffer
 
 
+async def make_in_a_block(count: int, value: float) -> Buffer:
+    async with actorsys.open_buffer(count, "f8") as buffer:
+        buffer.array()[:] = value
+        return buffer
+
+
+async def release_and_return(count: int) -> Buffer:
+    buffer = new_buffer(count)
+    await buffer.release()
+    return buffer
+
+
 async def make_kept(count: int, value: float) -> Buffer:
     buffer = await make(count, value)
     kept.append(buffer)

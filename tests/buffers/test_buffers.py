@@ -343,6 +343,21 @@ async def test_what_a_borrower_gives_back_to_a_borrower_is_let_go_by_both() -> N
         await wait_quiet(owner, other)
 
 
+async def test_a_function_can_return_a_buffer_out_of_its_block() -> None:
+    async with open_workers("worker") as (worker,):
+        buffer = await worker.run(remote.make_in_a_block, 100, 3.0)
+        assert buffer.array().sum() == 300
+        await buffer.release()
+        await wait_quiet(worker)
+
+
+async def test_a_function_cannot_return_what_it_has_released() -> None:
+    async with open_workers("worker") as (worker,):
+        with pytest.raises(actorsys.BufferReleased):
+            await worker.run(remote.release_and_return, 100)
+        await wait_quiet(worker)
+
+
 # --- ends of calls -----------------------------------------------------------------------------
 
 
