@@ -330,11 +330,13 @@ def pack_message(value: Any) -> Packed:
 
     Its buffers stay good until it has arrived, whatever its sender does with them.
     """
-    _local.buffers.clear()
-    data = encode_message(value)
+    met = _local.met = []
+    try:
+        data = encode_message(value)
+    finally:
+        _local.met = None
     # What is released by the sender meanwhile is not what travels.
-    buffers = [Buffer(buffer.usable()) for buffer in _local.buffers]
-    _local.buffers.clear()
+    buffers = [Buffer(buffer.usable()) for buffer in met]
     return [data, *buffers] if buffers else data
 
 
@@ -428,11 +430,11 @@ def _innermost(codec: Codec, value: Any, error: EncodeError) -> EncodeError:
 
 
 class _Local(threading.local):
-    """A codec for each thread, and the buffers that it has met while it was encoding."""
+    """A codec for each thread, and the buffers that it has met, while somebody wants to know."""
 
     def __init__(self) -> None:
         self.codec: Codec | None = None
-        self.buffers: list[Buffer] = []
+        self.met: list[Buffer] | None = None
 
 
 _local = _Local()
@@ -453,7 +455,8 @@ def _codec() -> Codec:
 
 def _name_buffer(buffer: Buffer) -> str:
     buffer.usable()
-    _local.buffers.append(buffer)
+    if _local.met is not None:
+        _local.met.append(buffer)
     return buffer.id
 
 

@@ -156,7 +156,7 @@ async def test_views_outlive_the_release_on_both_sides() -> None:
             view = buffer.array()[::2]
             memory = buffer.memoryview()
             await worker.run(remote.keep, buffer)
-        assert (await wait_seen(own=1))["accepted"] == 1
+        await wait_seen(own=1, accepted=1)
         await worker.run(remote.keep_views)
         view[:] = 2
         assert memory[:8] == np.float64(2).tobytes()
