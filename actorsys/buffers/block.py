@@ -106,6 +106,11 @@ class Block:
           PermissionError: somebody has frozen it.
         """
         self._write_page(b"")
+        return self.is_free
+
+    @property
+    def is_free(self) -> bool:
+        """Whether no other process has it open."""
         is_free = self._file.take(_LOCK_POSITION)
         if is_free:
             self._file.let_go(_LOCK_POSITION)

@@ -73,7 +73,7 @@ class BlockPool:
         block.renew(about)
         return block
 
-    async def take_when_free(self, size: int, about: bytes, *, is_zeroed: bool = True) -> Block:
+    async def take_when_free(self, size: int, about: bytes) -> Block:
         """As `take`, but wait until there is room.
 
         Raises:
@@ -82,7 +82,7 @@ class BlockPool:
         await trio.lowlevel.checkpoint_if_cancelled()
         while True:
             try:
-                return self.take(size, about, is_zeroed=is_zeroed)
+                return self.take(size, about)
             except BufferPoolFull as error:
                 if size_class(size) > self.max_bytes or error.__cause__ is not None:
                     raise
@@ -154,7 +154,7 @@ class BlockPool:
         """Take in what was set aside and is free by now."""
         set_aside, self._set_aside = self._set_aside, []
         for block in set_aside:
-            self.give_back(block)
+            self._put_away(block, block.is_free)
 
     def _drop(self, block: Block) -> None:
         self.size -= block.capacity

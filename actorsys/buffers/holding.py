@@ -63,7 +63,7 @@ class Holding:
 
     def drop_soon(self) -> None:
         """As `drop`, for finalizers, which run at any time and in any thread."""
-        self._janitor.post(self.drop)
+        self.soon(self.drop)
 
     def soon(self, task: Callable[[], None]) -> None:
         """Have *task* done when this tick of the loop ends; from any thread."""

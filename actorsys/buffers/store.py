@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 import os
 from collections.abc import Callable
 from typing import Any, NamedTuple, TypeVar
@@ -333,12 +334,12 @@ class BufferStore:
         self._array_pool.close()
 
 
-def _most_array_blocks() -> int:
+def _most_array_blocks() -> float:
     """Return how many arrays may be under way: each takes a descriptor of this process."""
     import resource
 
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return max(1, soft // _SHARE_OF_DESCRIPTORS) if soft > 0 else _MAX_LEASE
+    return max(1, soft // _SHARE_OF_DESCRIPTORS) if soft > 0 else math.inf
 
 
 def _refuse(data: bytes) -> Any:
