@@ -12,15 +12,21 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "actorsys"
 FLOORS = [
     "memory",
+    "cuda",
     "wire",
     "transport",
     "channel",
     "buffers",
     "actor",
     "devices",
+    "bridges",
     "spawn",
     "supervise",
+    "routing",
+    "topics",
+    "pools",
     "kernels",
+    "carriers",
     "testing",
 ]
 """Ground to roof; `errors` and `limits` lie under all of them."""

@@ -1,0 +1,1 @@
+"""Carriers: distributed algorithms written for asyncio, each participant in a process of its own."""

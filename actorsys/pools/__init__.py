@@ -1,0 +1,1 @@
+"""A pool of like actors: calls, maps, replacement of workers that die."""

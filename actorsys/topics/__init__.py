@@ -1,0 +1,1 @@
+"""Publish and subscribe across a tree of actors."""
