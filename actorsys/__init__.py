@@ -36,13 +36,16 @@ from .actor import (
     MsgStream,
     Portal,
     Subscription,
+    actors,
     current_actor,
+    find_actor,
     monitor,
     open_buffer,
     open_endpoint,
     open_link,
     resolve_buffer,
     trace_context,
+    wait_for_actor,
 )
 from .buffers import Buffer, BufferStatistics
 from .channel import context
@@ -180,8 +183,10 @@ __all__ = [
     "Tls",
     "UnifiedBuffer",
     "VersionMismatch",
+    "actors",
     "context",
     "current_actor",
+    "find_actor",
     "get_memory_pool",
     "message",
     "monitor",
@@ -195,6 +200,7 @@ __all__ = [
     "ring_kernel",
     "run",
     "trace_context",
+    "wait_for_actor",
 ]
 
 _OF_DEVICES = {"BufferState", "MemoryPool", "PoolStatistics", "UnifiedBuffer", "get_memory_pool"}

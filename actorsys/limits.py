@@ -95,6 +95,17 @@ class Limits:
     max_links_per_peer: int = 16
     """Connections that one name of an endpoint's allow-list may have at a time."""
 
+    # --- the tree ----------------------------------------------------------------------
+
+    max_tree_depth: int = 64
+    """Generations of actors that names are known of."""
+
+    max_registered_actors: int = 65_536
+    """Actors that names are known of: more than one machine runs."""
+
+    introduction_seconds: float = 5.0
+    """An actor that was told of a guest expects it for so long: longer than a handshake takes."""
+
     # --- handshake ---------------------------------------------------------------------
 
     handshake_bytes: int = 256

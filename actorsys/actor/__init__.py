@@ -6,6 +6,7 @@ not know how a process is made or who restarts it.
 
 from .context import Context
 from .current import current_actor, find_current_actor, trace_context
+from .discovery import actors, find_actor, wait_for_actor
 from .endpoint import Endpoint, open_endpoint
 from .host import Host, ProcessHandle
 from .link import open_link
@@ -34,7 +35,9 @@ __all__ = [
     "Reception",
     "StopRequest",
     "Subscription",
+    "actors",
     "current_actor",
+    "find_actor",
     "find_current_actor",
     "make_channel",
     "monitor",
@@ -45,4 +48,5 @@ __all__ = [
     "resolve_buffer",
     "run_call",
     "trace_context",
+    "wait_for_actor",
 ]

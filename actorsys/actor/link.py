@@ -4,89 +4,18 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
 
 from trio.lowlevel import enable_ki_protection
 
-from ..channel import Channel, Exposure, connect_channel
-from ..errors import ActorUnavailable, LocalProtocolError, Uid
+from ..channel import Exposure, connect_channel
 from ..transport import Tls, connect
 from ..wire import Credentials
 from .current import current_actor
 from .endpoint import check_key
-from .monitor import Down, Monitors
-from .portal import PeerState, Portal
-from .runtime import Actor, check_name, open_services
+from .linked_peer import RemotePeer
+from .portal import Portal
+from .runtime import check_name, open_services
 from .serve import make_channel
-
-
-class RemotePeer:
-    """What stands behind the portal to an actor of another tree. Owned by `open_link`."""
-
-    def __init__(self, owner: Actor, channel: Channel) -> None:
-        self.owner = owner
-        self.monitors = Monitors()
-        self.gone: ActorUnavailable | None = None
-        self.pid: int | None = None
-        self._channel = channel
-
-    def __repr__(self) -> str:
-        return f"<RemotePeer {self.uid[0]!r}: {self.state}>"
-
-    @property
-    def uid(self) -> Uid:
-        """Who it has proved to be."""
-        return self._channel.session.peer_uid
-
-    @property
-    def state(self) -> PeerState:
-        """Whether its link is open."""
-        return "alive" if self.open_channel is not None else "gone"
-
-    @property
-    def open_channel(self) -> Channel | None:
-        """Its link while that is open, or None."""
-        return self._channel if self._channel.is_open else None
-
-    async def channel(self) -> Channel:
-        """Return the open link.
-
-        Raises:
-          ActorUnavailable: it is lost; nothing was sent.
-        """
-        await self._channel.lost.wait()
-        raise self._make_error(False)
-
-    async def result(self) -> Any:
-        """Refuse: it is no one-shot."""
-        raise LocalProtocolError(f"actor {self.uid[0]!r} was not started here and has no result")
-
-    async def stop(self, grace: float | None) -> None:
-        """Refuse: only who has started an actor can stop it."""
-        raise LocalProtocolError(
-            f"actor {self.uid[0]!r} was not started here; only its own tree can stop it"
-        )
-
-    @enable_ki_protection
-    async def tend(self) -> None:
-        """Wait for the end of the link, and `settle`."""
-        await self._channel.lost.wait()
-        self.settle()
-
-    @enable_ki_protection
-    def settle(self) -> None:
-        """Tell whoever is concerned, once, that the link has ended."""
-        if self.gone is None:
-            self.gone = self._make_error(False)
-            self._channel.fail_calls(self._make_error)
-            self.monitors.tell(Down(self.uid, self._make_error(True)))
-            self.monitors.close()
-
-    def _make_error(self, may_have_run: bool) -> ActorUnavailable:
-        reason = self._channel.reason or self._channel.outbox.broken
-        return ActorUnavailable(
-            f"the link to actor {self.uid[0]!r} is lost: {reason}", may_have_run=may_have_run
-        )
 
 
 @asynccontextmanager

@@ -66,7 +66,8 @@ class Reception:
         try:
             yield expected
         finally:
-            self._expected.pop(uid, None)
+            if self._expected.get(uid) is expected:
+                del self._expected[uid]
 
     def _key_of(self, uid: Uid) -> bytes | None:
         expected = self._expected.get(uid)

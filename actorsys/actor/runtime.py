@@ -7,22 +7,28 @@ import random
 import signal
 import threading
 import types
+import weakref
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import tricycle
 import trio
 from trio.lowlevel import enable_ki_protection
 
 from ..buffers import BufferStore
-from ..channel import Channel, ChannelStatistics
+from ..channel import Channel, ChannelStatistics, Exposure
 from ..errors import Uid
 from ..limits import Limits
 from .current import being
+from .directory import Directory
 from .host import Host
 from .logs import naming_records
 from .reception import Reception
+from .registry import Registry, TreeRegistry
+
+if TYPE_CHECKING:
+    from .linked_peer import FoundPeer
 
 _UNIQUE_BYTES = 8
 
@@ -113,6 +119,9 @@ class Actor:
     Attributes:
       name, uid: who it is; ``uid`` is ``(name, unique id)``.
       parent_uid: uid of the actor that started it, None for the root.
+
+    ``services`` are its tasks that outlive the body, ``exposure`` is what anybody in the tree may
+    call, and ``found_peers`` are the actors that somebody here has a portal to.
     """
 
     def __init__(
@@ -123,6 +132,7 @@ class Actor:
         host: Host,
         transport: str,
         services: trio.Nursery,
+        registry: Registry | None = None,
     ) -> None:
         self.uid = uid
         self.parent_uid = parent_uid
@@ -131,6 +141,11 @@ class Actor:
         self.reception = Reception(uid, limits, host, transport, services)
         self.threads = trio.CapacityLimiter(limits.max_threads)
         self.channels: set[Channel] = set()
+        self.services = services
+        self.directory = Directory(limits, registry)
+        self.exposure = Exposure()
+        self.found_peers: weakref.WeakValueDictionary[Uid, FoundPeer]
+        self.found_peers = weakref.WeakValueDictionary()
         self.buffers = BufferStore(limits, services)
         self.children_count = 0
         self.stop_request: StopRequest | None = None
@@ -179,7 +194,8 @@ class Actor:
         """Serve *channel* until it is lost, as one of this actor's links."""
         self.channels.add(channel)
         try:
-            await channel.run()
+            with being(self):  # its services are outside of what the runtime is around
+                await channel.run()
         finally:
             self.channels.discard(channel)
             self.buffers.detach(channel)
@@ -187,14 +203,19 @@ class Actor:
 
 @asynccontextmanager
 async def open_runtime(
-    uid: Uid, parent_uid: Uid | None, limits: Limits, host: Host, transport: str
+    uid: Uid,
+    parent_uid: Uid | None,
+    limits: Limits,
+    host: Host,
+    transport: str,
+    registry: Registry | None = None,
 ) -> AsyncIterator[Actor]:
     """Open the runtime of an actor around the code inside the block.
 
     Its links outlive the body, so that an orderly end can still use them.
     """
     async with open_services() as services:
-        actor = Actor(uid, parent_uid, limits, host, transport, services)
+        actor = Actor(uid, parent_uid, limits, host, transport, services, registry)
         try:
             with being(actor):
                 yield actor
@@ -221,7 +242,8 @@ async def open_root(name: str, limits: Limits, host: Host, transport: str) -> As
             f"this process is the root {_root.name!r} already; open the nursery inside the block "
             f"that opened it, or in a task that was started there"
         )
-    async with open_runtime(uid, None, limits, host, transport) as actor:
+    registry = TreeRegistry(limits)
+    async with open_runtime(uid, None, limits, host, transport, registry) as actor:
         _root = actor
         actor.interrupts.listeners.append(actor.on_interrupt)
         try:

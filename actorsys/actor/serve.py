@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import types
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import aclosing
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 import trio
 
 from ..buffers import NOTE
-from ..channel import Channel, Exposure, IncomingCall, Service, Target
+from ..channel import Channel, Exposure, IncomingCall, RuntimeCall, Service, Target
 from ..channel.dispatch import RuntimeFunction
 from ..channel.remote_errors import pack_cancelled
 from ..errors import EncodeError
@@ -21,22 +22,27 @@ from .context import CalleeContext
 from .current import trace_context
 from .runtime import Actor
 
+NOTHING: Mapping[str, Any] = types.MappingProxyType({})
+
 
 def make_channel(
     actor: Actor,
     connection: tuple[Transport, Session, bytes],
     exposure: Exposure,
-    functions: Mapping[str, RuntimeFunction] | None = None,
+    functions: Mapping[str, RuntimeFunction] = NOTHING,
     *,
+    calls: Mapping[str, RuntimeCall] = NOTHING,
+    notices: Mapping[str, RuntimeFunction] = NOTHING,
     is_remote: bool = False,
 ) -> Channel:
     """Make a link of *actor* out of an authenticated connection; `Actor.run_channel` serves it.
 
-    The peer can call what *exposure* has, and *functions* of the runtime.
+    The peer can call what *exposure* has, and *functions*, *calls* and *notices* of the runtime.
     """
     transport, session, rest = connection
-    notices = {NOTE: actor.buffers.on_note}
-    service = Service(exposure, functools.partial(run_call, actor), functions or {}, notices)
+    notices = {NOTE: actor.buffers.on_note, **notices}
+    run = functools.partial(run_call, actor)
+    service = Service(exposure, run, functions, notices, calls)
     channel = Channel(transport, session, service, actor.limits, rest, is_remote=is_remote)
     actor.buffers.attach(channel)
     return channel

@@ -7,7 +7,7 @@ a function is run with: that is given to it from above.
 
 from .call import IncomingCall, OutgoingCall
 from .channel import Channel, ChannelStatistics
-from .dispatch import Service
+from .dispatch import RuntimeCall, Service
 from .exposure import Exposure, Target, context, qualify
 from .flow import Flow
 from .open import accept_channel, connect_channel
@@ -22,6 +22,7 @@ __all__ = [
     "IncomingCall",
     "Outbox",
     "OutgoingCall",
+    "RuntimeCall",
     "Service",
     "Target",
     "accept_channel",

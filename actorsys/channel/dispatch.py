@@ -5,6 +5,7 @@ Everything here runs in the reader's task, between two reads, and never waits.
 
 from __future__ import annotations
 
+import functools
 import logging
 import types
 from collections.abc import Awaitable, Callable, Mapping
@@ -33,6 +34,9 @@ if TYPE_CHECKING:
 logger = logging.getLogger("actorsys.channel")
 
 RuntimeFunction = Callable[["Channel", dict[str, Any]], Any]
+RuntimeCall = Callable[..., Awaitable[Any]]
+"""Takes the link and the keyword arguments of the call."""
+
 RunCall = Callable[[IncomingCall, Call, Target], Awaitable[None]]
 Job = tuple[IncomingCall, Call, Target]
 """A call that was accepted and is to be run: the arguments of `Service.run_call`."""
@@ -44,8 +48,11 @@ class Service(NamedTuple):
     exposure: Exposure
     run_call: RunCall
     runtime_functions: Mapping[str, RuntimeFunction]
+    """Functions of the runtime that are answered in the reader, at once."""
     notices: Mapping[str, RuntimeFunction] = types.MappingProxyType({})
     """Functions of the runtime that are not answered."""
+    runtime_calls: Mapping[str, RuntimeCall] = types.MappingProxyType({})
+    """Functions of the runtime that are run as calls: they may wait, and can be cancelled."""
 
 
 class Dispatcher:
@@ -92,7 +99,7 @@ class Dispatcher:
             raise RemoteProtocolError("a call under a uid that is not the authenticated one")
         self._table.check_received_cid(message.cid)
         try:
-            if message.ns == RUNTIME_NS:
+            if message.ns == RUNTIME_NS and message.func not in self._service.runtime_calls:
                 self._answer_runtime_call(message)
                 return None
             return self._accept_call(message)
@@ -113,13 +120,19 @@ class Dispatcher:
                 f"{len(self._calls)} calls are in flight on this link "
                 f"(limits.max_calls_per_link); wait for some to end"
             )
-        target = self._service.exposure.resolve(message.ns, message.func)
+        target = self._find_target(message)
         call = IncomingCall(channel, message.cid, target.kind, CALLEE_START[target.kind])
         if message.deadline is not None:
             seconds = message.deadline + limits.deadline_slack_seconds
             call.scope.deadline = trio.current_time() + seconds
         self._table.add(call)
         return call, message, target
+
+    def _find_target(self, message: Call) -> Target:
+        if message.ns != RUNTIME_NS:
+            return self._service.exposure.resolve(message.ns, message.func)
+        function = self._service.runtime_calls[message.func]
+        return Target(functools.partial(function, self._channel), "asyncfunc", True)
 
     def _answer_runtime_call(self, message: Call) -> None:
         value = None

@@ -18,6 +18,7 @@ import trio
 from trio.lowlevel import enable_ki_protection
 
 from ..actor import Actor
+from ..actor.directory import Kin
 from ..errors import RestartIntensityExceeded, SpawnError
 from .child import Child, Recipe
 from .incarnation import Incarnation
@@ -86,19 +87,27 @@ class Supervisor:
         finally:
             self._newcomers.discard(child)
             self.notify()
-        # There was no checkpoint since it became ready: its end cannot have been missed.
-        life.on_end = functools.partial(self._on_end, child)
+        self._welcome(child, life)
         self.children.append(child)
         self._actor.children_count += 1
         if self._policy is not None:
             self._policy.add(child, recipe.restart)
         return child
 
+    def _welcome(self, child: Child, life: Incarnation) -> None:
+        """Take note of an incarnation that is ready."""
+        # There was no checkpoint since it became ready: its end cannot have been missed.
+        life.on_end = functools.partial(self._on_end, child)
+        if life.pid is not None and life.open_channel is not None:
+            kin = Kin(life.pid, life.open_channel, child.portal)
+            self._actor.directory.add(life.uid, kin)
+
     # --- when one has ended --------------------------------------------------------------
 
     @enable_ki_protection
     def _on_end(self, child: Child, life: Incarnation, was_told: bool) -> None:
         """Take note of a death, once for each incarnation."""
+        self._actor.directory.remove(life.uid)
         was_told |= child.tell_monitors()
         assert life.death is not None
         if self._policy is None:
@@ -185,7 +194,7 @@ class Supervisor:
                     return Failure(child, False, error, False, trio.current_time())
                 self._let_go(child)
             else:
-                life.on_end = functools.partial(self._on_end, child)
+                self._welcome(child, life)
         return None
 
     def _intensity_exceeded(self, history: tuple[Exception, ...]) -> RestartIntensityExceeded:

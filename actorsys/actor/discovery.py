@@ -1,0 +1,81 @@
+"""Find other actors of the tree by their names."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from ..errors import ActorUnavailable, Uid
+from .current import current_actor
+from .directory import Found
+from .linked_peer import FoundPeer
+from .portal import Portal
+from .runtime import Actor
+
+
+@asynccontextmanager
+async def find_actor(name: str) -> AsyncIterator[Portal | None]:
+    """Find an actor of this tree: yield its portal, or None if there is none called *name*.
+
+    Of several with one name it is the oldest. The portal is to that incarnation; of a child of
+    one's own it is the portal that `start_actor` has returned. The root itself is not found: it
+    offers nothing. The link that is opened is kept, and used again by whoever asks next.
+
+    Raises:
+      NoRuntime: there is no actor runtime here.
+    """
+    actor = current_actor()
+    for found in await actor.directory.look_up(name):
+        portal = await _reach(actor, found)
+        if portal is not None:
+            yield portal
+            return
+    yield None
+
+
+@asynccontextmanager
+async def wait_for_actor(name: str) -> AsyncIterator[Portal]:
+    """Wait until there is an actor called *name*, and yield its portal; else as `find_actor`."""
+    actor = current_actor()
+    ended: set[Uid] = set()
+    while True:
+        found = await actor.directory.await_actor(name, ended)
+        portal = await _reach(actor, found)
+        if portal is not None:
+            break
+        ended.add(found.uid)
+    yield portal
+
+
+async def actors() -> list[Portal]:
+    """Return portals to all actors of this tree but its root, oldest first.
+
+    A link is opened when a portal is first used; a call to one that has ended meanwhile raises
+    `ActorUnavailable`.
+
+    Raises:
+      NoRuntime: there is no actor runtime here.
+    """
+    actor = current_actor()
+    return [_portal_to(actor, found) for found in await actor.directory.list_actors()]
+
+
+def _portal_to(actor: Actor, found: Found) -> Portal:
+    kin = actor.directory.children.get(found.uid)
+    if kin is not None:
+        return kin.portal
+    peer = actor.found_peers.get(found.uid)
+    if peer is None or peer.gone is not None:
+        peer = actor.found_peers[found.uid] = FoundPeer(actor, found.uid, found.pid)
+    return peer.portal
+
+
+async def _reach(actor: Actor, found: Found) -> Portal | None:
+    """Return a portal whose link is open, or None if the actor has ended meanwhile."""
+    portal = _portal_to(actor, found)
+    try:
+        if portal.peer.open_channel is None:
+            await portal.peer.channel()
+    except ActorUnavailable:
+        return None
+    return portal

@@ -1,0 +1,106 @@
+"""Who is in the tree, by name: what the root keeps, and what could stand in its place."""
+
+from __future__ import annotations
+
+import logging
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Sequence
+from typing import NamedTuple
+
+import trio
+
+from ..errors import Uid
+from ..limits import Limits
+
+logger = logging.getLogger("actorsys.registry")
+
+
+class Entry(NamedTuple):
+    """One incarnation of an actor.
+
+    ``path`` are the uids from the root's own child down to the actor itself.
+    """
+
+    uid: Uid
+    pid: int
+    path: tuple[Uid, ...]
+
+
+class Registry(ABC):
+    """The actors of a tree. Each incarnation is added once it is ready, and removed at its end.
+
+    `add` and `remove` are called between two reads of a link, and may not wait.
+    """
+
+    @abstractmethod
+    def add(self, entry: Entry) -> None:
+        """Take note of an actor that is ready."""
+
+    @abstractmethod
+    def remove(self, path: tuple[Uid, ...]) -> None:
+        """Forget the actor at *path*, and whatever is below it."""
+
+    @abstractmethod
+    async def get(self, uid: Uid) -> Entry | None:
+        """Return the actor with *uid*."""
+
+    @abstractmethod
+    async def find(self, name: str) -> Sequence[Entry]:
+        """Return the actors called *name*, in the order in which they were added."""
+
+    @abstractmethod
+    async def wait_for(self, name: str, ignored: Collection[Uid]) -> Entry:
+        """Return the first actor called *name* that is not *ignored*; wait until there is one."""
+
+    @abstractmethod
+    async def entries(self) -> Sequence[Entry]:
+        """Return all actors, in the order in which they were added."""
+
+
+class TreeRegistry(Registry):
+    """The registry in the memory of the root. Owned by the root's `Directory`."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._entries: dict[Uid, Entry] = {}
+        self._arrivals = trio.lowlevel.ParkingLot()
+
+    def __repr__(self) -> str:
+        return f"<TreeRegistry of {len(self._entries)} actors>"
+
+    def add(self, entry: Entry) -> None:
+        """Take note of an actor that is ready; who is known already keeps its place."""
+        if len(self._entries) >= self._limits.max_registered_actors:
+            logger.warning("no room for %r (limits.max_registered_actors)", entry.uid[0])
+        elif entry.uid in self._entries:
+            logger.warning("%r says that it is where another actor is", entry.path)
+        else:
+            self._entries[entry.uid] = entry
+            self._arrivals.unpark_all()
+
+    def remove(self, path: tuple[Uid, ...]) -> None:
+        """Forget the actor at *path*, and whatever is below it."""
+        depth = len(path)
+        self._entries = {
+            uid: entry for uid, entry in self._entries.items() if entry.path[:depth] != path
+        }
+
+    async def get(self, uid: Uid) -> Entry | None:
+        """Return the actor with *uid*."""
+        return self._entries.get(uid)
+
+    async def find(self, name: str) -> Sequence[Entry]:
+        """Return the actors called *name*, in the order in which they were added."""
+        return [entry for entry in self._entries.values() if entry.uid[0] == name]
+
+    async def wait_for(self, name: str, ignored: Collection[Uid]) -> Entry:
+        """Return the first actor called *name* that is not *ignored*; wait until there is one."""
+        while True:
+            for entry in await self.find(name):
+                if entry.uid not in ignored:
+                    return entry
+            await self._arrivals.park()
+
+    async def entries(self) -> Sequence[Entry]:
+        """Return all actors, in the order in which they were added."""
+        return list(self._entries.values())
