@@ -6,8 +6,10 @@ call. The package is a house, and each floor knows only those below it:
 
   testing      for tests of programs: simulation, faults, leaks (not imported from here)
   kernels      actors that are fed by a mailbox: messages, priorities, ring kernels
+  routing      messages for many actors, brought over a few routes
   supervise    the tree: nurseries, who is affected when an actor fails, monitors
   spawn        the process: start, watch and stop exactly one
+  bridges      an asyncio loop beside trio: calls, errors and cancellation cross
   devices      arrays on the host and on a device, had from a pool
   actor        the actor: runtime of a process, portals, contexts, streams
   buffers      memory that is handed over: blocks, leases, pools
@@ -25,6 +27,7 @@ reader finds what is exposed (`channel.exposure`) and starts a task for it (`act
 
 from __future__ import annotations
 
+import types
 from typing import TYPE_CHECKING, Any
 
 from .actor import (
@@ -47,13 +50,17 @@ from .actor import (
     trace_context,
     wait_for_actor,
 )
+from .bridges import Bridge, to_asyncio, to_trio
 from .buffers import Buffer, BufferStatistics
 from .channel import context
 from .errors import (
     ActorDied,
     ActorsysError,
     ActorUnavailable,
+    AsyncioCancelled,
     AuthenticationFailed,
+    BridgeBroken,
+    BridgeClosed,
     BufferFault,
     BufferLost,
     BufferPoolFull,
@@ -61,6 +68,8 @@ from .errors import (
     ChannelBroken,
     ChannelClosed,
     ContextCancelled,
+    DeadLettered,
+    DeadlineExceeded,
     DeviceOutOfMemory,
     DeviceUnavailable,
     EncodeError,
@@ -68,9 +77,11 @@ from .errors import (
     LimitExceeded,
     LocalProtocolError,
     MailboxFull,
+    NoBridge,
     NoRuntime,
     NotExposed,
     NotReachable,
+    NotRouted,
     NotShareable,
     ProtocolError,
     ReceiveTimeout,
@@ -79,9 +90,10 @@ from .errors import (
     RestartIntensityExceeded,
     SpawnError,
     StaleBuffer,
+    SubscriberTooSlow,
     VersionMismatch,
 )
-from .limits import Limits
+from .limits import Limits, RoutingLimits
 from .supervise import (
     ActorNursery,
     Backoff,
@@ -117,6 +129,19 @@ if TYPE_CHECKING:
         message,
         ring_kernel,
     )
+    from .routing import (
+        DeadLetter,
+        DeadLetters,
+        DeadReason,
+        Overflow,
+        Protocol,
+        RetryDelay,
+        RoutedMessage,
+        RouterDispatcher,
+        RoutingStatistics,
+        open_dispatcher,
+    )
+    from .topics import Publication, Publisher, Topic, TopicSubscription
 
 __version__ = "0.1.0"
 
@@ -127,9 +152,13 @@ __all__ = [
     "ActorStatistics",
     "ActorUnavailable",
     "ActorsysError",
+    "AsyncioCancelled",
     "AuthenticationFailed",
     "Backoff",
     "BackpressureStrategy",
+    "Bridge",
+    "BridgeBroken",
+    "BridgeClosed",
     "Buffer",
     "BufferFault",
     "BufferLost",
@@ -142,6 +171,11 @@ __all__ = [
     "Checkpoint",
     "Context",
     "ContextCancelled",
+    "DeadLetter",
+    "DeadLettered",
+    "DeadLetters",
+    "DeadReason",
+    "DeadlineExceeded",
     "DeviceOutOfMemory",
     "DeviceUnavailable",
     "Down",
@@ -160,27 +194,41 @@ __all__ = [
     "MemoryPool",
     "Message",
     "MsgStream",
+    "NoBridge",
     "NoRuntime",
     "NotExposed",
     "NotReachable",
+    "NotRouted",
     "NotShareable",
     "OneCancelsAll",
     "OneForAll",
     "OneForOne",
+    "Overflow",
     "PoolStatistics",
     "Portal",
     "Priority",
+    "Protocol",
     "ProtocolError",
+    "Publication",
+    "Publisher",
     "ReceiveTimeout",
     "RemoteActorError",
     "RemoteProtocolError",
     "RestForOne",
     "RestartIntensityExceeded",
+    "RetryDelay",
     "RingKernelRuntime",
+    "RoutedMessage",
+    "RouterDispatcher",
+    "RoutingLimits",
+    "RoutingStatistics",
     "SpawnError",
     "StaleBuffer",
+    "SubscriberTooSlow",
     "Subscription",
     "Tls",
+    "Topic",
+    "TopicSubscription",
     "UnifiedBuffer",
     "VersionMismatch",
     "actors",
@@ -191,6 +239,7 @@ __all__ = [
     "message",
     "monitor",
     "open_buffer",
+    "open_dispatcher",
     "open_endpoint",
     "open_link",
     "open_nursery",
@@ -199,24 +248,63 @@ __all__ = [
     "resolve_buffer",
     "ring_kernel",
     "run",
+    "to_asyncio",
+    "to_trio",
     "trace_context",
     "wait_for_actor",
 ]
 
-_OF_DEVICES = {"BufferState", "MemoryPool", "PoolStatistics", "UnifiedBuffer", "get_memory_pool"}
+_LATER = {
+    "devices": {"BufferState", "MemoryPool", "PoolStatistics", "UnifiedBuffer", "get_memory_pool"},
+    "routing": {
+        "DeadLetter",
+        "DeadLetters",
+        "DeadReason",
+        "Overflow",
+        "Protocol",
+        "RetryDelay",
+        "RoutedMessage",
+        "RouterDispatcher",
+        "RoutingStatistics",
+        "open_dispatcher",
+    },
+    "topics": {"Publication", "Publisher", "Topic", "TopicSubscription"},
+    "kernels": {
+        "BackpressureStrategy",
+        "Checkpoint",
+        "Histogram",
+        "KernelContext",
+        "KernelState",
+        "KernelStatistics",
+        "MailboxOptions",
+        "Message",
+        "Priority",
+        "RingKernelRuntime",
+        "message",
+        "ring_kernel",
+    },
+}
+"""Names of the floors that are imported when they are used: a process without starts sooner."""
 
 
 def __getattr__(name: str) -> Any:
-    """Import kernels and devices when they are used: a process that has none starts sooner."""
-    if name in _OF_DEVICES:
-        from . import devices
-
-        return getattr(devices, name)
-    if name in __all__:
-        from . import kernels
-
-        return getattr(kernels, name)
+    """Import what is in `_LATER` when it is used."""
+    for floor, names in _LATER.items():
+        if name in names:
+            return getattr(_import_floor(floor), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def _import_floor(floor: str) -> types.ModuleType:
+    if floor == "devices":
+        from . import devices as module
+    elif floor == "routing":
+        from . import routing as module
+    elif floor == "topics":
+        from . import topics as module
+    else:
+        from . import kernels as module
+    return module
 
 
 def __dir__() -> list[str]:

@@ -6,6 +6,8 @@ that the other side or the world did.
 
 from __future__ import annotations
 
+from typing import Any
+
 import trio
 
 Uid = tuple[str, str]
@@ -160,6 +162,18 @@ class ChannelBroken(ActorsysError, trio.BrokenResourceError):
     """The other side, or the network, closed it."""
 
 
+class BridgeClosed(ActorsysError, trio.ClosedResourceError):
+    """The bridge between trio and asyncio is closed, or was while somebody waited behind it."""
+
+
+class BridgeBroken(ActorsysError, trio.BrokenResourceError):
+    """Asyncio code has ended its own loop, or would not end when it was cancelled."""
+
+
+class AsyncioCancelled(ActorsysError):
+    """Asyncio code cancelled a task that trio code waited for; nobody in trio had asked for it."""
+
+
 class EncodeError(ActorsysError):
     """A value cannot travel. Raised at the sender; names the type and where it stands.
 
@@ -173,8 +187,16 @@ class NoRuntime(ActorsysError):
     """There is no actor runtime around this code."""
 
 
+class NoBridge(NoRuntime):
+    """There is no asyncio loop in the actor around this code."""
+
+
 class MailboxFull(ActorsysError):
     """A mailbox has no room for a message, and its strategy is to refuse it."""
+
+
+class SubscriberTooSlow(ActorsysError):
+    """A subscription has ended because it was to, once more was waiting than it has room for."""
 
 
 class ReceiveTimeout(ActorsysError, trio.TooSlowError, TimeoutError):
@@ -215,3 +237,39 @@ class DeviceUnavailable(BufferFault):
 
 class DeviceOutOfMemory(BufferFault):
     """The device has no memory left."""
+
+
+class NotRouted(ActorsysError, LookupError):
+    """A dispatcher has no such route, or no such actor."""
+
+
+class DeadLettered(ActorsysError):
+    """A request was not delivered; ``letter``, a `DeadLetter`, says why and to whom."""
+
+    def __init__(self, message: str = "", *, letter: Any = None) -> None:
+        super().__init__(message)
+        self.letter = letter
+
+
+class DeadlineExceeded(DeadLettered, trio.TooSlowError, TimeoutError):
+    """A request was not delivered in time."""
+
+
+class CarrierError(ActorsysError):
+    """Participants of a run cannot exchange messages as they were asked to."""
+
+
+class UnknownParticipant(CarrierError, LookupError):
+    """No participant has the address that a message was sent to; nothing was sent."""
+
+
+class CarrierOverflow(CarrierError):
+    """A participant sends faster than the others take it, and does not wait; nothing was sent."""
+
+
+class BudgetExceeded(CarrierError):
+    """A run has used up the messages or the seconds that it was given."""
+
+
+class RunEnded(CarrierError):
+    """The run has ended; nothing can be sent, and no reply will come."""

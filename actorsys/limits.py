@@ -80,6 +80,22 @@ class Limits:
     receive_chunk_bytes: int = 64 * KIB
     """One read from a socket: the default size of a pipe and of most socket wrappers."""
 
+    # --- carriers ----------------------------------------------------------------------
+
+    carrier_credit_frames: int = 1024
+    """Messages that a participant may have sent that wait in the hub, or have been given without
+    having handled them. Heuristics that send to everybody at once had 1,500 in all under way."""
+
+    carrier_credit_bytes: int = 16 * MIB
+    """And their bytes: ten participants stay under half a gigabyte."""
+
+    carrier_queue_frames: int = 64 * KIB
+    """Messages that wait at one participant for credit; one more is refused. Those of a run that is
+    sequenced may wait in the hub up to this."""
+
+    carrier_queue_bytes: int = 64 * MIB
+    """And their bytes."""
+
     # --- links to other machines -------------------------------------------------------
 
     ping_seconds: float = 1.0
@@ -105,6 +121,17 @@ class Limits:
 
     introduction_seconds: float = 5.0
     """An actor that was told of a guest expects it for so long: longer than a handshake takes."""
+
+    # --- topics ------------------------------------------------------------------------
+
+    max_topic_bytes: int = 256
+    """The name of a topic: as long as MQTT brokers commonly allow."""
+
+    max_subscribers: int = 10_000
+    """Subscriptions in a tree, each a task of the root; as many as calls on a link."""
+
+    max_subscriber_bytes: int = 16 * MIB
+    """What may wait for one subscriber, however few items these are."""
 
     # --- handshake ---------------------------------------------------------------------
 
@@ -183,3 +210,41 @@ class Limits:
 
 
 DEFAULT_LIMITS = Limits()
+
+
+@dataclass(frozen=True)
+class RoutingLimits:
+    """The limits of one dispatcher of routed messages."""
+
+    max_pending: int = 100_000
+    """Messages that are accepted and at no end yet. One takes about 0.5 KiB beside its payload,
+    so that this is 50 MiB."""
+
+    max_waiting_per_actor: int = 10_000
+    """Of these, how many may wait for one actor, so that one that is never assigned leaves room
+    for nine others."""
+
+    max_dead_letters: int = 10_000
+    """Dead letters that nobody has read."""
+
+    close_grace_seconds: float = 3.0
+    """For what can still be delivered when a dispatcher is closed: as long as an actor has."""
+
+    call_off_seconds: float = 0.4
+    """After it: for sends under way to end once they are cancelled. As long as any other call
+    has for that."""
+
+    sends_per_checkpoint: int = 64
+    """A route that never has to wait still lets other tasks run after so many messages, and
+    whoever dispatches as well."""
+
+    checkpoint_seconds: float = 0.001
+    """Or after so long."""
+
+    def __post_init__(self) -> None:
+        for name, value in asdict(self).items():
+            if not value > 0:
+                raise ValueError(f"limit {name} must be positive, not {value!r}")
+
+
+DEFAULT_ROUTING_LIMITS = RoutingLimits()

@@ -60,14 +60,18 @@ async def actors() -> list[Portal]:
     return [_portal_to(actor, found) for found in await actor.directory.list_actors()]
 
 
+def portal_to_root(actor: Actor) -> Portal | None:
+    """Return a portal to the root of the tree; None if that is *actor* itself."""
+    if actor.directory.registry is not None:
+        return None
+    return FoundPeer.to(actor, actor.root_uid, None).portal
+
+
 def _portal_to(actor: Actor, found: Found) -> Portal:
     kin = actor.directory.children.get(found.uid)
     if kin is not None:
         return kin.portal
-    peer = actor.found_peers.get(found.uid)
-    if peer is None or peer.gone is not None:
-        peer = actor.found_peers[found.uid] = FoundPeer(actor, found.uid, found.pid)
-    return peer.portal
+    return FoundPeer.to(actor, *found).portal
 
 
 async def _reach(actor: Actor, found: Found) -> Portal | None:

@@ -106,7 +106,7 @@ class FoundPeer(LinkedPeer):
     in the services of *owner*, own it.
     """
 
-    def __init__(self, owner: Actor, uid: Uid, pid: int) -> None:
+    def __init__(self, owner: Actor, uid: Uid, pid: int | None) -> None:
         super().__init__(owner, uid, pid)
         self.portal = Portal(self)
         self._opening = trio.Lock()
@@ -122,6 +122,14 @@ class FoundPeer(LinkedPeer):
             if self._channel is None and self.gone is None:
                 await self._open()
         return self.open_channel or await super().channel()
+
+    @classmethod
+    def to(cls, owner: Actor, uid: Uid, pid: int | None) -> FoundPeer:
+        """Return the one that *owner* has already, or a new one."""
+        peer = owner.found_peers.get(uid)
+        if peer is None or peer.gone is not None:
+            peer = owner.found_peers[uid] = cls(owner, uid, pid)
+        return peer
 
     async def _open(self) -> None:
         try:

@@ -28,6 +28,7 @@ from .reception import Reception
 from .registry import Registry, TreeRegistry
 
 if TYPE_CHECKING:
+    from ..bridges import Bridge
     from .linked_peer import FoundPeer
 
 _UNIQUE_BYTES = 8
@@ -119,9 +120,11 @@ class Actor:
     Attributes:
       name, uid: who it is; ``uid`` is ``(name, unique id)``.
       parent_uid: uid of the actor that started it, None for the root.
+      bridge: to the asyncio loop beside trio, None if it was started without.
 
     ``services`` are its tasks that outlive the body, ``exposure`` is what anybody in the tree may
-    call, and ``found_peers`` are the actors that somebody here has a portal to.
+    call, ``found_peers`` are the actors that somebody here has a portal to, and ``attachments``
+    are what floors above keep with this actor, by their class.
     """
 
     def __init__(
@@ -132,6 +135,8 @@ class Actor:
         host: Host,
         transport: str,
         services: trio.Nursery,
+        *,
+        root_uid: Uid | None = None,
         registry: Registry | None = None,
     ) -> None:
         self.uid = uid
@@ -146,7 +151,10 @@ class Actor:
         self.exposure = Exposure()
         self.found_peers: weakref.WeakValueDictionary[Uid, FoundPeer]
         self.found_peers = weakref.WeakValueDictionary()
+        self.root_uid = root_uid or uid
+        self.attachments: dict[type, object] = {}
         self.buffers = BufferStore(limits, services)
+        self.bridge: Bridge | None = None
         self.children_count = 0
         self.stop_request: StopRequest | None = None
         self.stopping = trio.Event()
@@ -208,6 +216,8 @@ async def open_runtime(
     limits: Limits,
     host: Host,
     transport: str,
+    *,
+    root_uid: Uid | None = None,
     registry: Registry | None = None,
 ) -> AsyncIterator[Actor]:
     """Open the runtime of an actor around the code inside the block.
@@ -215,7 +225,16 @@ async def open_runtime(
     Its links outlive the body, so that an orderly end can still use them.
     """
     async with open_services() as services:
-        actor = Actor(uid, parent_uid, limits, host, transport, services, registry)
+        actor = Actor(
+            uid,
+            parent_uid,
+            limits,
+            host,
+            transport,
+            services,
+            root_uid=root_uid,
+            registry=registry,
+        )
         try:
             with being(actor):
                 yield actor
@@ -229,8 +248,10 @@ expect a single tree. Only `open_root` touches it."""
 
 
 @asynccontextmanager
-async def open_root(name: str, limits: Limits, host: Host, transport: str) -> AsyncIterator[Actor]:
-    """Open the runtime of the one root of this process.
+async def open_root(
+    name: str, limits: Limits, host: Host, transport: str, exposure: Exposure
+) -> AsyncIterator[Actor]:
+    """Open the runtime of the one root of this process; its tree can call what *exposure* has.
 
     Raises:
       RuntimeError: there is one already, which this code does not run in.
@@ -243,8 +264,9 @@ async def open_root(name: str, limits: Limits, host: Host, transport: str) -> As
             f"that opened it, or in a task that was started there"
         )
     registry = TreeRegistry(limits)
-    async with open_runtime(uid, None, limits, host, transport, registry) as actor:
+    async with open_runtime(uid, None, limits, host, transport, registry=registry) as actor:
         _root = actor
+        actor.exposure = exposure
         actor.interrupts.listeners.append(actor.on_interrupt)
         try:
             with naming_records(name), noting_interrupts(actor.interrupts):

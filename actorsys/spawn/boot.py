@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import faulthandler
+import functools
 import gc
 import os
 import signal
 import sys
 import traceback
 import types
+from collections.abc import Callable
 
 from . import lifeline
 from .importing import import_offer
@@ -94,12 +96,17 @@ def _is_own(filename: str) -> bool:
 
 
 def _serve(spec: ActorSpec, modules: list[types.ModuleType]) -> None:
-    import trio
-
     from ..actor.logs import naming_records, show_actor_of_records
     from .local_host import LocalHost
     from .main_task import serve
 
+    run: Callable[..., int]
+    if spec.bridge.kind == "guest":
+        from ..bridges.guest import run_as_guest
+
+        run = functools.partial(run_as_guest, uvloop=spec.bridge.uvloop)
+    else:
+        from trio import run
     show_actor_of_records()
     with naming_records(spec.uid[0]):
-        sys.exit(trio.run(serve, spec, modules, LocalHost(_early_terminations)))
+        sys.exit(run(serve, spec, modules, LocalHost(_early_terminations)))

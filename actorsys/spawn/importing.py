@@ -73,9 +73,21 @@ def _module(name: str) -> types.ModuleType:
 
 def _register(tags: Iterable[str]) -> None:
     for tag in tags:
-        module_name, _, qualname = tag.partition(":")
-        found: object = _module(module_name)
-        for part in qualname.split("."):
-            found = getattr(found, part)
-        assert isinstance(found, type)
-        register(found)
+        register(find_class(tag))
+
+
+def find_class(tag: str) -> type:
+    """Return the class that the user of this process has named ``"module:Class"``.
+
+    Whatever its module raises is raised.
+
+    Raises:
+      TypeError: it is no class.
+    """
+    module_name, _, qualname = tag.partition(":")
+    found: object = _module(module_name)
+    for part in qualname.split("."):
+        found = getattr(found, part)
+    if not isinstance(found, type):
+        raise TypeError(f"{tag!r} does not name a class")
+    return found

@@ -8,6 +8,8 @@ from typing import Any
 import trio
 
 from ..actor import Actor, Host, make_channel, open_runtime
+from ..actor.introductions import calls_of_parent
+from ..bridges import open_actor_bridge
 from ..channel import Channel, Exposure, connect_channel
 from ..limits import Limits
 from ..wire import Credentials
@@ -23,15 +25,23 @@ async def serve(spec: ActorSpec, modules: list[types.ModuleType], host: Host) ->
     Returns the exit code.
     """
     limits = Limits(**spec.limits)
-    keys = {spec.parent_uid: spec.key}
-    transport = await host.connect(spec.address)
-    session, rest = await connect_channel(transport, Credentials(spec.uid, keys.get), limits)
-    async with open_runtime(spec.uid, spec.parent_uid, limits, host, spec.transport) as actor:
+    async with (
+        open_runtime(
+            spec.uid, spec.parent_uid, limits, host, spec.transport, root_uid=spec.root_uid
+        ) as actor,
+        # Asyncio code that does not end is for the parent to kill, as all code that does not.
+        open_actor_bridge(actor, spec.bridge, abandon=False),
+    ):
+        keys = {spec.parent_uid: spec.key}
+        transport = await host.connect(spec.address)
+        session, rest = await connect_channel(transport, Credentials(spec.uid, keys.get), limits)
+        actor.exposure = Exposure(modules)
         functions = {"stop": lambda channel, kwargs: _on_stop(actor, channel, kwargs)}
         connection = transport, session, rest
-        return await _serve_link(
-            actor, make_channel(actor, connection, Exposure(modules), functions)
+        actor.directory.parent = make_channel(
+            actor, connection, actor.exposure, functions, calls=calls_of_parent(actor)
         )
+        return await _serve_link(actor, actor.directory.parent)
 
 
 async def _serve_link(actor: Actor, channel: Channel) -> int:
@@ -42,18 +52,21 @@ async def _serve_link(actor: Actor, channel: Channel) -> int:
         await actor.stopping.wait()
         # If the parent lives, it shall know that this was no end of our own accord.
         exit_code = 0 if channel.is_open else LINK_LOST
-        await _end_calls(actor, channel)
+        await _end_calls(actor)
         tasks.cancel_scope.cancel()
     return exit_code
 
 
-async def _end_calls(actor: Actor, channel: Channel) -> None:
+async def _end_calls(actor: Actor) -> None:
     """Cancel what still runs and let it clean up; its callers are told."""
     request = actor.stop_request
     assert request is not None
-    channel.cancel_incoming(request.canceller, "the actor is being stopped")
-    await channel.table.wait_idle()
-    await channel.wait_flushed()
+    channels = list(actor.channels)
+    for channel in channels:
+        channel.cancel_incoming(request.canceller, "the actor is being stopped")
+    for channel in channels:
+        await channel.table.wait_idle()
+        await channel.wait_flushed()
     await actor.buffers.wait_accepted()
 
 

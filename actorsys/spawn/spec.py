@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import msgpack
 
+from ..bridges import BridgeOptions
 from ..errors import SpawnError, Uid
 from ..wire import canonical_module
 from ..wire.typetable import tag_of
@@ -33,6 +34,9 @@ class ActorSpec(NamedTuple):
     """Path and package of the script that is ``__main__`` in the root, if it is needed."""
     sys_path: tuple[str, ...]
     argv: tuple[str, ...]
+    root_uid: Uid
+    bridge: BridgeOptions = BridgeOptions()
+    """The asyncio loop that it is to have."""
 
     def __repr__(self) -> str:
         return f"<ActorSpec of {self.uid[0]!r}>"
@@ -50,6 +54,7 @@ def read_spec(fd: int) -> ActorSpec | None:
     if not body:
         return None
     fields: dict[str, Any] = msgpack.unpackb(body, use_list=False, unicode_errors="surrogateescape")
+    fields["bridge"] = BridgeOptions(*fields["bridge"])
     return ActorSpec(**fields)
 
 

@@ -12,6 +12,7 @@ import trio
 from trio.lowlevel import enable_ki_protection
 
 from ..actor import Actor, ProcessHandle, make_channel
+from ..actor.introductions import calls_of_child, notices_of_child
 from ..channel import Channel, Exposure
 from ..errors import ActorDied, SpawnError, Uid
 from ..limits import Limits
@@ -159,7 +160,13 @@ class Incarnation:
                         await trio.aclose_forcefully(expected.connection[0])
                 raise
         process.release_stderr()
-        channel = self._channel = make_channel(self._actor, expected.connection, Exposure())
+        channel = self._channel = make_channel(
+            self._actor,
+            expected.connection,
+            Exposure(),
+            calls=calls_of_child(self._actor),
+            notices=notices_of_child(self._actor),
+        )
         self._services.start_soon(self._actor.run_channel, channel)
         self._services.start_soon(self._tend, process, channel)
 

@@ -15,7 +15,8 @@ from trio.lowlevel import enable_ki_protection
 
 from ..actor import Actor, Portal, find_current_actor
 from ..actor.runtime import check_name, open_root, open_services
-from ..channel import OutgoingCall, qualify
+from ..bridges import BridgeKind, BridgeOptions, open_actor_bridge
+from ..channel import Exposure, OutgoingCall, qualify
 from ..errors import ActorUnavailable, ContextCancelled, Uid
 from ..limits import DEFAULT_LIMITS, Limits
 from ..spawn import (
@@ -26,6 +27,7 @@ from ..spawn import (
     script_of_this_process,
     type_names,
 )
+from ..topics import SERVICE
 from ..wire import register
 from .child import Child, Recipe
 from .one_shot import OneShot
@@ -79,6 +81,8 @@ class ActorNursery:
         types: Iterable[type] = (),
         restart: Restart = "temporary",
         env: Mapping[str, str] | None = None,
+        asyncio: bool | BridgeKind = False,
+        uvloop: bool = False,
     ) -> Portal:
         """Start a daemon actor and return its portal once it is connected and ready.
 
@@ -90,14 +94,20 @@ class ActorNursery:
         ``"permanent"`` always, ``"transient"`` unless it ended normally (exit code 0),
         ``"temporary"`` never. The first two need a nursery with a restarting strategy.
 
+        *asyncio* gives it an asyncio loop beside trio, for `to_asyncio`: with True or ``"thread"``
+        in a thread of its own, with ``"guest"`` in the main thread, where each holds up the other
+        while it computes. *uvloop* is the one to use then.
+
         If cancelled, the process is gone before this returns.
 
         Raises:
           SpawnError: it died before it was ready; the error holds the end of its stderr.
-          ValueError: *restart* is none of the three, or nothing is restarted in this nursery.
+          ValueError: *restart* is none of the three, or nothing is restarted in this nursery;
+            *asyncio* and *uvloop* make no sense.
         """
         check_restart(restart, self._strategy)
-        child = await self._start(name, module_names(modules), tuple(types), env, restart)
+        bridge = BridgeOptions.check(asyncio, uvloop)
+        child = await self._start(name, module_names(modules), tuple(types), env, restart, bridge)
         return child.portal
 
     @enable_ki_protection
@@ -148,6 +158,7 @@ class ActorNursery:
         classes: tuple[type, ...],
         env: Mapping[str, str] | None,
         restart: Restart,
+        bridge: BridgeOptions = BridgeOptions(),  # noqa: B008
     ) -> Child:
         if self._is_closed:
             raise RuntimeError("this nursery is closed; start actors inside its block")
@@ -170,6 +181,8 @@ class ActorNursery:
                 script=script,
                 sys_path=tuple(sys.path),
                 argv=tuple(sys.argv),
+                root_uid=self._actor.root_uid,
+                bridge=bridge,
             )
 
         return await self._supervisor.start(Recipe(name, make_spec, env, restart))
@@ -253,32 +266,48 @@ async def open_nursery(
     strategy: Strategy = OneCancelsAll(),  # noqa: B008
     limits: Limits | None = None,
     transport: str | None = None,
+    asyncio: bool | BridgeKind = False,
+    uvloop: bool = False,
 ) -> AsyncIterator[ActorNursery]:
     """Open a nursery of actors; in a process with no runtime, open that as well.
 
     *strategy* says what follows from the end of a child. *name*, *limits* and *transport*
-    (``"tcp"`` or ``"unix"``) are for the root: the whole tree inherits them.
+    (``"tcp"`` or ``"unix"``) are for the root: the whole tree inherits them. *asyncio* and *uvloop*
+    give the root itself an asyncio loop in a thread beside trio, for `to_asyncio`.
 
     An error of the body leaves as itself, when no child failed on its own. Failures of children
     leave as an `ExceptionGroup`.
 
     Raises:
       RuntimeError: another root is open in this process, outside of this block.
+      ValueError: an option is none of those there are, or only the root could have it.
     """
     check_strategy(strategy)
+    bridge = BridgeOptions.check(asyncio, uvloop)
+    if bridge.kind == "guest":
+        raise ValueError(
+            "asyncio='guest' is for actors that are started; a root, which trio.run has started, "
+            "can have asyncio=True"
+        )
     if not trio.lowlevel.in_trio_run():
         raise RuntimeError("actors live in a trio program: start it with trio.run(main)")
     actor = find_current_actor()
     if actor is not None:
         if limits is not None or transport is not None:
             raise ValueError("limits and transport are set once, where the root is opened")
+        if bridge.kind is not None:
+            raise ValueError(
+                f"actor {actor.name!r} gets its asyncio loop where it is started, with "
+                f"start_actor(..., asyncio=True), or where the root is opened"
+            )
         async with _open_nursery_of(actor, strategy) as nursery:
             yield nursery
         return
     refuse_in_an_actor()
     limits = limits or DEFAULT_LIMITS
     async with (
-        open_root(name, limits, LocalHost(), transport or "tcp") as actor,
+        open_root(name, limits, LocalHost(), transport or "tcp", Exposure([SERVICE])) as actor,
+        open_actor_bridge(actor, bridge, abandon=True),
         _open_nursery_of(actor, strategy) as nursery,
     ):
         yield nursery
@@ -312,7 +341,8 @@ async def _open_nursery_of(actor: Actor, strategy: Strategy) -> AsyncIterator[Ac
 def run(main: Callable[..., Any], *args: Any, **options: Any) -> Any:
     """Run ``main(*args)`` under `trio.run` with a root runtime already open.
 
-    *options* are those of `open_nursery` for the root: ``name``, ``limits``, ``transport``.
+    *options* are those of `open_nursery` for the root: ``name``, ``limits``, ``transport``,
+    ``asyncio``, ``uvloop``.
     """
     refuse_in_an_actor()
 

@@ -23,7 +23,9 @@ import trio.testing
 
 from ..actor import Portal
 from ..actor.runtime import open_root, open_services
+from ..channel import Exposure
 from ..limits import DEFAULT_LIMITS, Limits
+from ..topics import SERVICE
 from .simulated_link import SimulatedListener
 from .simulated_process import SimulatedProcess
 
@@ -111,7 +113,7 @@ class Simulation:
         async with open_services() as machine:
             machine.start_soon(_run_processes, machine, receiver)
             try:
-                async with open_root(name, self.limits, root, "memory"):
+                async with open_root(name, self.limits, root, "memory", Exposure([SERVICE])):
                     yield
             finally:
                 root.kill_children()
