@@ -40,6 +40,7 @@ from .actor import (
     Portal,
     Subscription,
     actors,
+    adopt,
     current_actor,
     find_actor,
     monitor,
@@ -232,6 +233,7 @@ __all__ = [
     "UnifiedBuffer",
     "VersionMismatch",
     "actors",
+    "adopt",
     "context",
     "current_actor",
     "find_actor",
@@ -297,14 +299,16 @@ def __getattr__(name: str) -> Any:
 
 def _import_floor(floor: str) -> types.ModuleType:
     if floor == "devices":
-        from . import devices as module
-    elif floor == "routing":
-        from . import routing as module
-    elif floor == "topics":
-        from . import topics as module
-    else:
-        from . import kernels as module
-    return module
+        from . import devices
+
+        return devices
+    if floor == "topics":
+        from . import topics
+
+        return topics
+    from . import kernels
+
+    return kernels
 
 
 def __dir__() -> list[str]:
