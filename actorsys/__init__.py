@@ -6,9 +6,11 @@ call. The package is a house, and each floor knows only those below it:
 
   testing      for tests of programs: simulation, faults, leaks (not imported from here)
   kernels      actors that are fed by a mailbox: messages, priorities, ring kernels
+  pools        like actors that calls are spread over, and maps
   routing      messages for many actors, brought over a few routes
   supervise    the tree: nurseries, who is affected when an actor fails, monitors
   spawn        the process: start, watch and stop exactly one
+  topics       publish and subscribe: patterns, and a rule for slow readers
   bridges      an asyncio loop beside trio: calls, errors and cancellation cross
   devices      arrays on the host and on a device, had from a pool
   actor        the actor: runtime of a process, portals, contexts, streams
@@ -62,10 +64,13 @@ from .errors import (
     AuthenticationFailed,
     BridgeBroken,
     BridgeClosed,
+    BudgetExceeded,
     BufferFault,
     BufferLost,
     BufferPoolFull,
     BufferReleased,
+    CarrierError,
+    CarrierOverflow,
     ChannelBroken,
     ChannelClosed,
     ContextCancelled,
@@ -89,9 +94,11 @@ from .errors import (
     RemoteActorError,
     RemoteProtocolError,
     RestartIntensityExceeded,
+    RunEnded,
     SpawnError,
     StaleBuffer,
     SubscriberTooSlow,
+    UnknownParticipant,
     VersionMismatch,
 )
 from .limits import Limits, RoutingLimits
@@ -130,6 +137,14 @@ if TYPE_CHECKING:
         message,
         ring_kernel,
     )
+    from .pools import (
+        MapResults,
+        MapStatistics,
+        Pool,
+        WorkerPoolStatistics,
+        WorkerStatistics,
+        open_pool,
+    )
     from .routing import (
         DeadLetter,
         DeadLetters,
@@ -160,6 +175,7 @@ __all__ = [
     "Bridge",
     "BridgeBroken",
     "BridgeClosed",
+    "BudgetExceeded",
     "Buffer",
     "BufferFault",
     "BufferLost",
@@ -167,6 +183,8 @@ __all__ = [
     "BufferReleased",
     "BufferState",
     "BufferStatistics",
+    "CarrierError",
+    "CarrierOverflow",
     "ChannelBroken",
     "ChannelClosed",
     "Checkpoint",
@@ -192,6 +210,8 @@ __all__ = [
     "LocalProtocolError",
     "MailboxFull",
     "MailboxOptions",
+    "MapResults",
+    "MapStatistics",
     "MemoryPool",
     "Message",
     "MsgStream",
@@ -205,6 +225,7 @@ __all__ = [
     "OneForAll",
     "OneForOne",
     "Overflow",
+    "Pool",
     "PoolStatistics",
     "Portal",
     "Priority",
@@ -223,6 +244,7 @@ __all__ = [
     "RouterDispatcher",
     "RoutingLimits",
     "RoutingStatistics",
+    "RunEnded",
     "SpawnError",
     "StaleBuffer",
     "SubscriberTooSlow",
@@ -231,7 +253,10 @@ __all__ = [
     "Topic",
     "TopicSubscription",
     "UnifiedBuffer",
+    "UnknownParticipant",
     "VersionMismatch",
+    "WorkerPoolStatistics",
+    "WorkerStatistics",
     "actors",
     "adopt",
     "context",
@@ -245,6 +270,7 @@ __all__ = [
     "open_endpoint",
     "open_link",
     "open_nursery",
+    "open_pool",
     "register_error",
     "register_type",
     "resolve_buffer",
@@ -269,6 +295,14 @@ _LATER = {
         "RouterDispatcher",
         "RoutingStatistics",
         "open_dispatcher",
+    },
+    "pools": {
+        "MapResults",
+        "MapStatistics",
+        "Pool",
+        "WorkerPoolStatistics",
+        "WorkerStatistics",
+        "open_pool",
     },
     "topics": {"Publication", "Publisher", "Topic", "TopicSubscription"},
     "kernels": {
@@ -302,6 +336,14 @@ def _import_floor(floor: str) -> types.ModuleType:
         from . import devices
 
         return devices
+    if floor == "pools":
+        from . import pools
+
+        return pools
+    if floor == "routing":
+        from . import routing
+
+        return routing
     if floor == "topics":
         from . import topics
 

@@ -17,6 +17,11 @@ class ActorsysError(Exception):
     """The root of every error that this package raises of its own."""
 
 
+def retell(error: ActorsysError, where: str) -> ActorsysError:
+    """Return an error of the same class that says as well where it was met."""
+    return type(error)(f"{where}: {error}")
+
+
 class RemoteActorError(ActorsysError):
     """An exception that left a function in another actor.
 

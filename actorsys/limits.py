@@ -89,7 +89,7 @@ class Limits:
     carrier_credit_bytes: int = 16 * MIB
     """And their bytes: ten participants stay under half a gigabyte."""
 
-    carrier_queue_frames: int = 64 * KIB
+    carrier_queue_frames: int = 128 * KIB
     """Messages that wait at one participant for credit; one more is refused. Those of a run that is
     sequenced may wait in the hub up to this."""
 
@@ -217,8 +217,8 @@ class RoutingLimits:
     """The limits of one dispatcher of routed messages."""
 
     max_pending: int = 100_000
-    """Messages that are accepted and at no end yet. One takes about 0.5 KiB beside its payload,
-    so that this is 50 MiB."""
+    """Messages that are accepted and at no end yet. One takes about 0.3 KiB beside its payload,
+    so that this is 30 MiB."""
 
     max_waiting_per_actor: int = 10_000
     """Of these, how many may wait for one actor, so that one that is never assigned leaves room

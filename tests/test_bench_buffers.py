@@ -46,9 +46,20 @@ def measured_as(microseconds_per_gib: float) -> list[tuple[Row, Figures]]:
     return measured
 
 
+def run_benchmarks(*options: str) -> subprocess.CompletedProcess[str]:
+    """Run the command to its end."""
+    command = [sys.executable, "-m", "scripts.benchmarks", *options]
+    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+
+
 def described(measured: list[tuple[Row, Figures]]) -> list[dict[str, Any]]:
     """Return rows as JSON has them."""
     return [describe(row, figures) for row, figures in measured]
+
+
+def with_fits(measured: list[tuple[Row, Figures]]) -> list[dict[str, Any]]:
+    """Return rows of hand-overs, and those of the lines through them, as JSON has them."""
+    return described([*measured, *fit_rows(measured)])
 
 
 # --- the whole ---------------------------------------------------------------------------
@@ -60,7 +71,7 @@ def test_hand_overs_are_measured_on_all_sides_and_drawn(monkeypatch: pytest.Monk
     rows = [row for row in hand_off_rows() if is_light(row)]
     with open_sides(rows) as sides:
         measured = measure_together(rows, sides, rounds=2, seconds=0.01)
-    told = described([*measured, *fit_rows(measured)])
+    told = with_fits(measured)
     assert {side for row in told for side in row["sides"]} == set(NAMES)
     assert {row["bytes"] for row in told if row["bytes"]} == set(SIZES)
     assert all(len(row["rounds"]) == 2 for row in told)
@@ -70,14 +81,9 @@ def test_hand_overs_are_measured_on_all_sides_and_drawn(monkeypatch: pytest.Monk
 @pytest.mark.slow
 def test_benchmark_of_buffers_writes_table_and_json(tmp_path: Path) -> None:
     path = tmp_path / "figures.json"
-    command = [sys.executable, "-m", "scripts.benchmarks", "--rounds", "1", "--seconds", "0.02"]
-    done = subprocess.run(
-        [*command, *[f"--only={name}" for name in LIGHT], "--json", str(path)],
-        capture_output=True,
-        text=True,
-        cwd=ROOT,
-        check=True,
-    )
+    names = [f"--only={name}" for name in LIGHT]
+    done = run_benchmarks("--rounds=1", "--seconds=0.02", *names, f"--json={path}")
+    assert done.returncode == 0, done.stderr
     told = json.loads(path.read_text())["rows"]
     chosen = [row for trial in TRIALS if trial.name in LIGHT for row in trial.rows]
     assert [row["name"] for row in told] == [row.name for row in chosen]
@@ -88,8 +94,7 @@ def test_benchmark_of_buffers_writes_table_and_json(tmp_path: Path) -> None:
 
 def test_a_picture_needs_hand_overs_among_what_is_measured(tmp_path: Path) -> None:
     path = tmp_path / "picture.svg"
-    command = [sys.executable, "-m", "scripts.benchmarks", "--only=echo-1M", "--plot", str(path)]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+    done = run_benchmarks("--only=echo-1M", f"--plot={path}")
     assert done.returncode == 2
     assert "hand-offs" in done.stderr
     assert not path.exists()
@@ -109,8 +114,7 @@ def test_a_straight_line_is_found_again() -> None:
 def test_what_copies_misses_the_targets_of_a_hand_over(
     microseconds_per_gib: float, is_met: bool
 ) -> None:
-    measured = measured_as(microseconds_per_gib)
-    told = described([*measured, *fit_rows(measured)])
+    told = with_fits(measured_as(microseconds_per_gib))
     assert {row["met"] for row in told if row["target"]} == {is_met}
 
 

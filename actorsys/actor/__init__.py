@@ -11,7 +11,7 @@ from .endpoint import Endpoint, open_endpoint
 from .host import Host, ProcessHandle
 from .link import open_link
 from .monitor import Down, Monitors, monitor
-from .open_buffer import open_buffer, resolve_buffer
+from .open_buffer import adopt, open_buffer, resolve_buffer
 from .portal import Peer, PeerState, Portal
 from .reception import Expected, Reception
 from .runtime import Actor, ActorStatistics, StopRequest, open_runtime
@@ -36,6 +36,7 @@ __all__ = [
     "StopRequest",
     "Subscription",
     "actors",
+    "adopt",
     "current_actor",
     "find_actor",
     "find_current_actor",

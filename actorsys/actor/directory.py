@@ -26,6 +26,8 @@ LOOK_UP = "look_up"
 AWAIT_ACTOR = "await_actor"
 LIST_ACTORS = "list_actors"
 
+_PIDS = 2**31  # pid_t is a signed int of 32 bits
+
 
 class Found(NamedTuple):
     """An actor that the registry knows."""
@@ -59,7 +61,8 @@ class Directory:
     ``children`` is written by the supervisors of this actor, through `add` and `remove`.
     """
 
-    def __init__(self, limits: Limits, registry: Registry | None) -> None:
+    def __init__(self, uid: Uid, limits: Limits, registry: Registry | None) -> None:
+        self.uid = uid
         self.parent: Channel | None = None
         self.registry = registry
         self.children: dict[Uid, Kin] = {}
@@ -83,22 +86,27 @@ class Directory:
 
     def on_register(self, channel: Channel, kwargs: dict[str, Any]) -> None:
         """Take a child's word that there is an actor below it."""
-        path = self._path_below(channel, kwargs["path"])
+        pid = kwargs.get("pid")
+        if type(pid) is not int or not 0 < pid < _PIDS:
+            raise RemoteProtocolError("an actor that is no process")
+        path = self._path_below(channel, kwargs.get("path"))
         if path is not None:
-            self._register(path, int(kwargs["pid"]))
+            self._register(path, pid)
 
     def on_unregister(self, channel: Channel, kwargs: dict[str, Any]) -> None:
         """Take a child's word that an actor below it has ended."""
-        path = self._path_below(channel, kwargs["path"])
+        path = self._path_below(channel, kwargs.get("path"))
         if path is not None:
             self._unregister(path)
 
     def _path_below(self, channel: Channel, raw: Any) -> tuple[Uid, ...] | None:
         """Return the path from here to what *channel*'s peer speaks of, if it may do so."""
         peer = channel.session.peer_uid
+        below = read_path(raw, self._limits)
+        if not below or self.uid in below:
+            raise RemoteProtocolError("an actor that is not below another one")
         is_child = peer in self.children and self.children[peer].channel is channel
-        below = read_uids(raw)
-        if not is_child or not 0 < len(below) < self._limits.max_tree_depth:
+        if not is_child or len(below) >= self._limits.max_tree_depth:
             return None
         return (peer, *below)
 
@@ -166,6 +174,20 @@ def read_uids(raw: Any) -> list[Uid]:
     if not isinstance(raw, list):
         raise RemoteProtocolError("uids come in an array")
     return [parse_uid(uid) for uid in raw]
+
+
+def read_path(raw: Any, limits: Limits) -> list[Uid]:
+    """Return the uids in *raw*, each of which an actor can have.
+
+    Raises:
+      RemoteProtocolError: it is something else, or longer than any path in a tree.
+    """
+    path = read_uids(raw)
+    texts = [text for uid in path for text in uid]
+    are_sound = all(text.isprintable() and len(text) <= limits.max_name_bytes for text in texts)
+    if len(path) > limits.max_tree_depth or not are_sound:
+        raise RemoteProtocolError("a path that leads to no actor")
+    return path
 
 
 def write_uids(uids: Iterable[Uid]) -> list[list[str]]:

@@ -7,6 +7,7 @@ is the one that it has proved to its parent, on the way up.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -16,7 +17,16 @@ from trio.lowlevel import enable_ki_protection
 
 from ..channel import Channel, Exposure, RuntimeCall, connect_channel
 from ..channel.dispatch import RuntimeFunction
-from ..errors import ActorUnavailable, HandshakeError, LimitExceeded, Uid
+from ..channel.heartbeat import PING
+from ..errors import (
+    ActorsysError,
+    ActorUnavailable,
+    ContextCancelled,
+    HandshakeError,
+    LimitExceeded,
+    NotExposed,
+    Uid,
+)
 from ..wire import Credentials
 from ..wire.handshake import KEY_BYTES
 from ..wire.messages import parse_uid
@@ -27,14 +37,20 @@ from .directory import (
     REGISTER,
     UNREGISTER,
     ask,
+    read_path,
     read_uids,
     write_uids,
 )
-from .runtime import Actor
+from .registry import Registry
+from .runtime import Actor, check_name
 from .serve import make_channel
 
 INTRODUCE = "introduce"
 ADMIT = "admit"
+
+_ADDRESS_CHARS = 256  # a Unix socket has a path of up to 108, a host a name of up to 253
+_RETRY_SECONDS = (0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64)
+"""The most to wait after each attempt: a door that is crowded lets hundreds in within a second."""
 
 
 class Invitation(NamedTuple):
@@ -68,11 +84,13 @@ def calls_of_parent(actor: Actor) -> Mapping[str, RuntimeCall]:
 
 
 async def _look_up(actor: Actor, channel: Channel, *, name: str) -> Any:
+    check_name(name, actor.limits)
     return [found.pack() for found in await actor.directory.look_up(name)]
 
 
 async def _await_actor(actor: Actor, channel: Channel, *, name: str, ignored: list[Any]) -> Any:
-    found = await actor.directory.await_actor(name, read_uids(ignored))
+    check_name(name, actor.limits)
+    found = await actor.directory.await_actor(name, set(read_uids(ignored)))
     return found.pack()
 
 
@@ -83,7 +101,7 @@ async def _list_actors(actor: Actor, channel: Channel) -> Any:
 async def _introduce(
     actor: Actor, channel: Channel, *, target: list[str], below: list[Any]
 ) -> list[Any] | None:
-    guest = [channel.session.peer_uid, *read_uids(below)]
+    guest = [channel.session.peer_uid, *read_path(below, actor.limits)]
     invitation = await introduce(actor, parse_uid(target), guest)
     return None if invitation is None else list(invitation)
 
@@ -101,6 +119,9 @@ async def introduce(actor: Actor, target: Uid, guest: list[Uid]) -> Invitation |
     """Have *target* expect a guest; None if there is no such actor any more.
 
     *guest* is the path to the guest from here, nothing for this actor itself.
+
+    Raises:
+      NotExposed: the guest is not known where it says that it is.
     """
     registry = actor.directory.registry
     if registry is None:
@@ -114,9 +135,16 @@ async def introduce(actor: Actor, target: Uid, guest: list[Uid]) -> Invitation |
         if entry is None:
             return None
         path = entry.path
+    if guest and not await _is_known(registry, guest):
+        raise NotExposed(f"{guest[-1][0]!r} is not known in this tree, and cannot be introduced")
     key = actor.host.chance.randbytes(KEY_BYTES)
     address = await admit(actor, list(path), guest[-1] if guest else actor.uid, key)
     return None if address is None else Invitation(address, key)
+
+
+async def _is_known(registry: Registry, path: list[Uid]) -> bool:
+    entry = await registry.get(path[-1])
+    return entry is not None and entry.path == tuple(path)
 
 
 # --- the host's part ----------------------------------------------------------------------
@@ -125,7 +153,7 @@ async def introduce(actor: Actor, target: Uid, guest: list[Uid]) -> Invitation |
 async def admit(actor: Actor, path: list[Uid], guest: Uid, key: bytes) -> str | None:
     """Have the actor at the end of *path* expect *guest*, once; return where it is to connect.
 
-    None says that there is no such actor any more.
+    None says that there is no such actor any more, or not for long.
 
     Raises:
       LimitExceeded: the guest has too many links to it already.
@@ -136,12 +164,13 @@ async def admit(actor: Actor, path: list[Uid], guest: Uid, key: bytes) -> str | 
     if kin is None:
         return None
     try:
-        address: str | None = await ask(
+        address = await ask(
             kin.channel, ADMIT, path=write_uids(path[1:]), guest=list(guest), key=key
         )
-    except ActorUnavailable:
+    except (ActorUnavailable, ContextCancelled):  # dead, or being stopped
         return None
-    return address
+    is_sound = isinstance(address, str) and len(address) <= _ADDRESS_CHARS
+    return address if is_sound else None
 
 
 async def _expect(actor: Actor, guest: Uid, key: bytes) -> str:
@@ -174,21 +203,59 @@ async def _serve_guest(
 
 
 @enable_ki_protection
-async def open_direct_link(actor: Actor, target: Uid) -> Channel:
-    """Open a link to any actor of the tree; `Actor.run_channel` serves it.
+async def open_direct_link(actor: Actor, target: Uid) -> Channel | None:
+    """Open a link to any actor of the tree, served by a task of *actor*.
+
+    None says that there is no such actor any more. One that cannot be reached is tried again: it
+    may have ended, which the next answer of the tree will say, or be crowded.
 
     Raises:
-      ActorUnavailable: there is no such actor any more, or it does not answer.
+      ActorUnavailable: it cannot be reached, and has not ended.
     """
-    invitation = await introduce(actor, target, [])
-    if invitation is None:
-        raise ActorUnavailable(f"actor {target[0]!r} has ended", may_have_run=False)
+    for seconds in _RETRY_SECONDS:
+        invitation = await introduce(actor, target, [])
+        if invitation is None:
+            return None
+        try:
+            return await _visit(actor, target, invitation)
+        except (OSError, ValueError, HandshakeError) as error:
+            reason = error
+        await trio.sleep(actor.host.chance.uniform(0, seconds))
+    raise ActorUnavailable(
+        f"actor {target[0]!r} cannot be reached: {reason}", may_have_run=False
+    ) from reason
+
+
+async def _visit(actor: Actor, target: Uid, invitation: Invitation) -> Channel:
+    """Connect to who expects this actor.
+
+    Raises:
+      OSError, ValueError, HandshakeError: it cannot be reached.
+    """
     credentials = Credentials(actor.uid, {target: invitation.key}.get)
+    transport = await actor.host.connect(invitation.address)
+    session, rest = await connect_channel(transport, credentials, actor.limits)
+    channel = make_channel(actor, (transport, session, rest), Exposure())
+    actor.services.start_soon(actor.run_channel, channel)
     try:
-        transport = await actor.host.connect(invitation.address)
-        session, rest = await connect_channel(transport, credentials, actor.limits)
-    except (OSError, HandshakeError) as error:
-        raise ActorUnavailable(
-            f"actor {target[0]!r} cannot be reached: {error}", may_have_run=False
-        ) from error
-    return make_channel(actor, (transport, session, rest), Exposure())
+        if await _is_admitted(channel):
+            return channel
+    except BaseException:
+        channel.outbox.close()  # nobody will use it
+        raise
+    raise HandshakeError(f"it has turned this actor away: {channel.reason}")
+
+
+async def _is_admitted(channel: Channel) -> bool:
+    """Wait for a first answer: a peer that turns away who has proved its name says nothing."""
+
+    async def give_up_when_lost() -> None:
+        await channel.lost.wait()
+        channel.fail_calls(lambda _: ActorUnavailable("lost", may_have_run=False))
+
+    async with trio.open_nursery() as tasks:
+        tasks.start_soon(give_up_when_lost)
+        with contextlib.suppress(ActorsysError):  # any answer will do
+            await ask(channel, PING)
+        tasks.cancel_scope.cancel()
+    return channel.is_open

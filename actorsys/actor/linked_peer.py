@@ -50,6 +50,8 @@ class LinkedPeer:
         Raises:
           ActorUnavailable: it is lost; nothing was sent.
         """
+        if self.open_channel is not None:
+            return self.open_channel
         if self._channel is not None:
             await self._channel.lost.wait()
         raise self._make_error(False)
@@ -116,27 +118,25 @@ class FoundPeer(LinkedPeer):
         """Return the open link; the first call opens it.
 
         Raises:
-          ActorUnavailable: the actor has ended; nothing was sent.
+          ActorUnavailable: the actor has ended, or cannot be reached now; nothing was sent.
         """
         async with self._opening:
             if self._channel is None and self.gone is None:
                 await self._open()
-        return self.open_channel or await super().channel()
+        return await super().channel()
 
     @classmethod
     def to(cls, owner: Actor, uid: Uid, pid: int | None) -> FoundPeer:
         """Return the one that *owner* has already, or a new one."""
         peer = owner.found_peers.get(uid)
-        if peer is None or peer.gone is not None:
+        if peer is None or peer.state == "gone":
             peer = owner.found_peers[uid] = cls(owner, uid, pid)
         return peer
 
     async def _open(self) -> None:
-        try:
-            channel = await open_direct_link(self.owner, self.uid)
-        except ActorUnavailable:
+        channel = await open_direct_link(self.owner, self.uid)
+        if channel is None:
             self.settle()
-            raise
+            return
         self._channel = channel
-        self.owner.services.start_soon(self.owner.run_channel, channel)
         self.owner.services.start_soon(self.tend)

@@ -1,4 +1,4 @@
-"""`open_buffer` and `resolve_buffer`: the buffers of the current actor."""
+"""`open_buffer`, `adopt` and `resolve_buffer`: the buffers of the current actor."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from ..buffers import Buffer, Layout
-from ..errors import DeviceUnavailable
 from .current import current_actor
 
 
@@ -20,17 +19,28 @@ async def open_buffer(
     Passed anywhere a value goes, as an argument, a result or a stream item, it arrives as a
     `Buffer` of the same memory. Leaving the block releases it; whoever it was handed to keeps it
     for as long as he uses it, or until the process of this actor ends. It waits while the buffers
-    of this actor take ``limits.max_buffer_bytes``.
+    of this actor on the *device*, "cpu" or a GPU as "cuda:0", take ``limits.max_buffer_bytes``.
 
     Raises:
-      NotShareable: *dtype* holds Python objects.
+      NotShareable: *dtype* holds Python objects, or means nothing on a GPU.
       BufferPoolFull: it is larger than the limit.
+      DeviceOutOfMemory: the GPU has no room.
       DeviceUnavailable: there is no such device, or this system cannot share memory.
       NoRuntime: there is no actor here.
     """
-    _check_device(device)
-    async with await current_actor().buffers.open_when_free(Layout(shape, dtype)) as buffer:
+    store = current_actor().buffers
+    async with await store.open_when_free(Layout(shape, dtype), device) as buffer:
         yield buffer
+
+
+async def adopt(array: Any) -> Buffer:
+    """Return a new buffer with a copy of *array*, where that is: on the host, or on a GPU.
+
+    For what was not made in a buffer and has to be handed over as one: results of CuPy, tensors,
+    managed memory. The one copy is queued on the GPU's current stream. Release the buffer, or let
+    it go; else as `open_buffer`.
+    """
+    return await current_actor().buffers.adopt(array)
 
 
 def resolve_buffer(buffer_id: str) -> Buffer:
@@ -46,8 +56,3 @@ def resolve_buffer(buffer_id: str) -> Buffer:
       NoRuntime: there is no actor here.
     """
     return current_actor().buffers.resolve(buffer_id)
-
-
-def _check_device(device: str) -> None:
-    if device != "cpu":
-        raise DeviceUnavailable(f"there is no device {device!r} here; use 'cpu'")

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ..buffers import Buffer
-from ..errors import EncodeError, RemoteProtocolError
+from ..errors import ActorsysError, EncodeError, RemoteProtocolError
 from ..limits import Limits
 from ..wire import Codec
 from .open_buffer import resolve_buffer
@@ -22,6 +22,7 @@ Parcel = bytes | list[Any]
 """The bytes; if there are buffers in the value, a list of the bytes and them."""
 
 _NEVER_BYTES = 2**62
+_BUFFER_BYTES = 128  # the numbers of a lease and an address, each at its largest
 
 
 def pack(value: Any) -> Parcel:
@@ -57,13 +58,23 @@ def unpack(parcel: Parcel) -> Any:
     """
     try:
         return parcel_codec().unpack_alone(bytes_of(parcel))
-    except ValueError as error:
+    except ActorsysError:
+        raise
+    except Exception as error:
+        # Whatever the parser and the decoders make of hostile bytes, it is the sender's fault.
         raise RemoteProtocolError(f"a value cannot be unpacked here: {error}") from error
 
 
 def bytes_of(parcel: Parcel) -> bytes:
     """Return the bytes of a parcel, without its buffers."""
     return parcel if isinstance(parcel, bytes) else parcel[0]
+
+
+def size_of(parcel: Parcel) -> int:
+    """Return about how many bytes a parcel takes in a message, or while it is kept."""
+    if isinstance(parcel, bytes):
+        return len(parcel)
+    return len(parcel[0]) + _BUFFER_BYTES * (len(parcel) - 1)
 
 
 def is_parcel(value: Any) -> bool:

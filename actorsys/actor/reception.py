@@ -17,7 +17,10 @@ from .host import Host
 
 
 class Expected:
-    """A peer that is expected: its key, and its connection once it has come."""
+    """A peer that is expected: its key, and its connection once it has come.
+
+    ``arrived`` is set when it has come, or will not.
+    """
 
     def __init__(self, key: bytes) -> None:
         self.key = key
@@ -61,7 +64,13 @@ class Reception:
 
     @contextmanager
     def expect(self, uid: Uid, key: bytes) -> Iterator[Expected]:
-        """Let the peer *uid* connect once, with *key*, while the block runs."""
+        """Let the peer *uid* connect once, with *key*, while the block runs.
+
+        Who expects it already will not see it: that one is told at once.
+        """
+        before = self._expected.get(uid)
+        if before is not None:
+            before.arrived.set()
         expected = self._expected[uid] = Expected(key)
         try:
             yield expected

@@ -58,32 +58,53 @@ class Registry(ABC):
 
 
 class TreeRegistry(Registry):
-    """The registry in the memory of the root. Owned by the root's `Directory`."""
+    """The registry in the memory of the root. Owned by the root's `Directory`.
+
+    What it knows is a tree: whoever is above a known actor is known as well.
+    """
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self._entries: dict[Uid, Entry] = {}
         self._arrivals = trio.lowlevel.ParkingLot()
+        self._has_refused = False
 
     def __repr__(self) -> str:
-        return f"<TreeRegistry of {len(self._entries)} actors>"
+        return f"<TreeRegistry of {len(self._entries)} actors, {len(self._arrivals)} waiting>"
 
     def add(self, entry: Entry) -> None:
         """Take note of an actor that is ready; who is known already keeps its place."""
-        if len(self._entries) >= self._limits.max_registered_actors:
-            logger.warning("no room for %r (limits.max_registered_actors)", entry.uid[0])
-        elif entry.uid in self._entries:
-            logger.warning("%r says that it is where another actor is", entry.path)
-        else:
+        refusal = self._find_refusal(entry)
+        if refusal is None:
             self._entries[entry.uid] = entry
             self._arrivals.unpark_all()
+            return
+        level = logging.DEBUG if self._has_refused else logging.WARNING
+        self._has_refused = True  # what an actor can cause at will shall not fill a log
+        logger.log(level, "%r, below %r, will not be found: %s", entry.uid, entry.path[0], refusal)
+
+    def _find_refusal(self, entry: Entry) -> str | None:
+        """Say why *entry* cannot be known, if so."""
+        if entry.uid in self._entries:
+            return "there is an actor of that uid"
+        if len(self._entries) >= self._limits.max_registered_actors:
+            return "there are too many actors (limits.max_registered_actors)"
+        above = entry.path[:-1]
+        if above and not self._has(above):
+            return "the actor above it is not known"
+        return None
+
+    def _has(self, path: tuple[Uid, ...]) -> bool:
+        entry = self._entries.get(path[-1])
+        return entry is not None and entry.path == path
 
     def remove(self, path: tuple[Uid, ...]) -> None:
         """Forget the actor at *path*, and whatever is below it."""
-        depth = len(path)
-        self._entries = {
-            uid: entry for uid, entry in self._entries.items() if entry.path[:depth] != path
-        }
+        if self._has(path):
+            depth = len(path)
+            self._entries = {
+                uid: entry for uid, entry in self._entries.items() if entry.path[:depth] != path
+            }
 
     async def get(self, uid: Uid) -> Entry | None:
         """Return the actor with *uid*."""

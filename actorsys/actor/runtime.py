@@ -147,7 +147,7 @@ class Actor:
         self.threads = trio.CapacityLimiter(limits.max_threads)
         self.channels: set[Channel] = set()
         self.services = services
-        self.directory = Directory(limits, registry)
+        self.directory = Directory(uid, limits, registry)
         self.exposure = Exposure()
         self.found_peers: weakref.WeakValueDictionary[Uid, FoundPeer]
         self.found_peers = weakref.WeakValueDictionary()

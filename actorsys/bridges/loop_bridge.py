@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
 import trio
+from trio.lowlevel import enable_ki_protection
 
 from ..errors import BridgeBroken, BridgeClosed
 from .asyncio_call import AsyncioCall
@@ -70,6 +71,7 @@ class LoopBridge:
         # A guest's tasks run inside a callback of the loop.
         return asyncio._get_running_loop() is self._loop and not trio.lowlevel.in_trio_task()
 
+    @enable_ki_protection
     async def run(self, function: Callable[..., Awaitable[T]], *args: Any) -> T:
         await trio.lowlevel.checkpoint_if_cancelled()
         self._refuse_when_closing()

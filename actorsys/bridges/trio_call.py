@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import contextvars
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import outcome
 import trio
+from trio.lowlevel import disable_ki_protection, enable_ki_protection
 
 from ..errors import BridgeClosed
 
@@ -32,7 +32,6 @@ class TrioCall(Generic[T]):
         self._bridge = bridge
         self._function = function
         self._args = args
-        self._context = contextvars.copy_context()
         self._scope = trio.CancelScope()
         self._done: asyncio.Future[outcome.Outcome[T] | None] = (
             asyncio.get_running_loop().create_future()
@@ -68,14 +67,14 @@ class TrioCall(Generic[T]):
     # --- in trio -------------------------------------------------------------------------
 
     def _begin(self) -> None:
-        # A task inherits the context of the code that starts it.
-        self._context.run(self._bridge.services.start_soon, self._run)
+        self._bridge.services.start_soon(self._run)  # in the context of the post
 
+    @enable_ki_protection
     async def _run(self) -> None:
         result: outcome.Outcome[T] | None = None
         try:
             with self._scope:
-                result = outcome.Value(await self._function(*self._args))
+                result = outcome.Value(await self._call())
         except trio.Cancelled:
             raise
         except KeyboardInterrupt:
@@ -88,6 +87,10 @@ class TrioCall(Generic[T]):
         finally:
             with contextlib.suppress(BridgeClosed):  # the loop was left behind
                 self._bridge.to_loop(self._done.set_result, result)
+
+    @disable_ki_protection
+    async def _call(self) -> T:
+        return await self._function(*self._args)
 
 
 def _split_cancelled(

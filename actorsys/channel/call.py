@@ -13,9 +13,9 @@ from trio.lowlevel import enable_ki_protection
 
 from ..errors import (
     ContextCancelled,
-    EncodeError,
     LocalProtocolError,
     Uid,
+    retell,
 )
 from ..wire import (
     CallState,
@@ -179,7 +179,7 @@ class OutgoingCall:
             self._on_error(message)
         elif message.fault is not None:
             self.channel.send_cancel(self.cid)
-            self.end(None, EncodeError(f"an answer of {self._label}: {message.fault}"))
+            self.end(None, retell(message.fault, f"an answer of {self._label}"))
         elif type(message) is Return:
             self.end(message.value, None)
         elif type(message) is Functype:
@@ -287,7 +287,7 @@ class IncomingCall:
         self._state = callee_step(self._state, message)
         assert flow is not None, "the table has no entry for a plain call"
         if message.fault is not None:
-            flow.finish(EncodeError(f"a stream item: {message.fault}"))
+            flow.finish(retell(message.fault, "a stream item"))
         elif type(message) is Item:
             flow.on_item(message)
         elif type(message) is Credit:

@@ -15,6 +15,7 @@ import trio
 from trio.lowlevel import enable_ki_protection
 
 from ..errors import (
+    ActorsysError,
     ActorUnavailable,
     ChannelBroken,
     ChannelClosed,
@@ -22,6 +23,7 @@ from ..errors import (
     LimitExceeded,
     ProtocolError,
     Uid,
+    retell,
 )
 from ..limits import Limits
 from ..transport import Transport
@@ -249,7 +251,9 @@ class Channel:
             message.update(extras)
         try:
             frame = self.encode(message)
-        except EncodeError as error:
+        except LimitExceeded:
+            raise
+        except ActorsysError as error:
             raise self._name_argument(name, args, kwargs, error) from error.__cause__
         call = OutgoingCall(self, cid, kind, name)
         self.table.add(call)
@@ -273,18 +277,18 @@ class Channel:
         name: tuple[str, str],
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
-        error: EncodeError,
-    ) -> EncodeError:
+        error: ActorsysError,
+    ) -> ActorsysError:
         """Find the argument that cannot travel and return an error that names it."""
         places = [(f"argument {index}", value) for index, value in enumerate(args, 1)]
         places += [(f"argument {key!r}", value) for key, value in kwargs.items()]
         for place, value in places:
             try:
                 self.codec.measure({"return": value}, self.session.peer_max_frame_bytes)
-            except EncodeError as reason:
-                return EncodeError(f"{place} of {':'.join(name)}: {reason}")
             except LimitExceeded:
                 continue
+            except ActorsysError as reason:
+                return retell(reason, f"{place} of {':'.join(name)}")
         return error
 
     @enable_ki_protection

@@ -15,11 +15,11 @@ import trio
 
 from ..errors import (
     ChannelBroken,
-    EncodeError,
     LimitExceeded,
     NotExposed,
     ProtocolError,
     RemoteProtocolError,
+    retell,
 )
 from ..wire import Call, ErrorReply, Message
 from ..wire.states import CALLEE_START
@@ -114,7 +114,7 @@ class Dispatcher:
         channel = self._channel
         limits = channel.limits
         if message.fault is not None:
-            raise EncodeError(f"an argument of {message.ns}:{message.func}: {message.fault}")
+            raise retell(message.fault, f"an argument of {message.ns}:{message.func}")
         if len(self._calls) >= limits.max_calls_per_link:
             raise LimitExceeded(
                 f"{len(self._calls)} calls are in flight on this link "

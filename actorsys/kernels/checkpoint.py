@@ -57,11 +57,16 @@ class Checkpoint:
 async def open_checkpoint(
     path: str | os.PathLike[str], default: Any, every: int
 ) -> AsyncIterator[Checkpoint]:
-    """Open the state at *path*; see `KernelContext.checkpoint`."""
+    """Open the state at *path*; see `KernelContext.checkpoint`.
+
+    Raises:
+      OSError: it cannot be read, or could not be written.
+      ValueError: the file holds no JSON, or *every* is no number above 0.
+    """
     if every < 1:
         raise ValueError(f"every is a number of messages from 1, not {every!r}")
     name = os.fspath(path)
-    found = await _run_blocking(functools.partial(_read, name))
+    found = await _run_blocking(functools.partial(_open, name))
     checkpoint = Checkpoint(name, default if found is None else json.loads(found), every)
     yield checkpoint
     # The kernel may be ending, but this is what it was asked to finish.
@@ -72,6 +77,24 @@ async def open_checkpoint(
 async def _run_blocking(fn: Callable[[], T]) -> T:
     actor = current_actor()
     return await actor.host.run_blocking(fn, actor.threads)
+
+
+def _open(path: str) -> str | None:
+    """Return what is at *path*, None if nothing is, once it is sure that it can be replaced."""
+    try:
+        text = _read(path)
+        trial = f"{path}.{os.getpid()}.trial"
+        with open(trial, "w", encoding="utf-8"):
+            pass
+        os.unlink(trial)
+    except OSError as error:
+        why = error.strerror or str(error)
+        raise OSError(
+            error.errno,
+            f"a checkpoint cannot be kept in {path!r}: {why}; name a file in a directory that "
+            f"exists and can be written to",
+        ) from error
+    return text
 
 
 def _read(path: str) -> str | None:

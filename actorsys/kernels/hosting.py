@@ -9,16 +9,16 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from typing import Any, NamedTuple
 
-import outcome
 import trio
 from trio.lowlevel import enable_ki_protection
 
-from .. import errors
 from ..actor import Context, current_actor
+from ..actor.parcels import Parcel
 from ..errors import BufferFault, ReceiveTimeout, RemoteProtocolError
 from .kernel_context import Idle, KernelContext
-from .messages import Packed, enveloped, pack_message, unpack_message
+from .packing import pack_message, unpack_message
 from .priority_queue import PriorityQueue
+from .requests import OutgoingRequests
 from .statistics import Histogram
 from .taken import TakenPage
 from .wiring import ToKernel, ToRuntime, Wiring
@@ -33,7 +33,7 @@ class _Arrived(NamedTuple):
     """A message that has come and is not taken."""
 
     number: int
-    packed: Packed
+    parcel: Parcel
     accepted_at: float
     is_asked: bool
 
@@ -55,8 +55,7 @@ class KernelHost:
         self._in_hand: list[float] = []
         self._asked: OrderedDict[uuid.UUID, None] = OrderedDict()
         self._room = room
-        self._requests: dict[int, _Request] = {}
-        self._next_request = 0
+        self._requests = OutgoingRequests(self._send)
         self._processed = 0
         self._errors = 0
         self._latency = Histogram()
@@ -172,7 +171,7 @@ class KernelHost:
     def _read(self, arrived: _Arrived) -> Any:
         """Return a message that has arrived; None if it cannot be read, told and counted."""
         try:
-            message = unpack_message(arrived.packed)
+            message = unpack_message(arrived.parcel)
         except (RemoteProtocolError, BufferFault) as error:
             self._errors += 1
             self._send(ToRuntime.UNREADABLE, arrived.number, str(error))
@@ -201,13 +200,13 @@ class KernelHost:
     @enable_ki_protection
     async def put_out(self, message: Any) -> None:
         """Send a response; wait for room, unless somebody waits for it."""
-        packed = pack_message(message)
+        parcel = pack_message(message)
         correlation = message.correlation_id
         await trio.lowlevel.checkpoint_if_cancelled()
         is_reply = correlation in self._asked
         while not (is_reply or self._room > 0):
             await self._has_room.park()
-        self._send(ToRuntime.RESPONSE, packed, message.priority, correlation and correlation.bytes)
+        self._send(ToRuntime.RESPONSE, parcel, message.priority, correlation and correlation.bytes)
         if is_reply:
             del self._asked[correlation]
         else:
@@ -215,20 +214,8 @@ class KernelHost:
 
     @enable_ki_protection
     async def request(self, verb: str, name: str, message: Any, timeout: float | None) -> Any:
-        """Have the runtime do something with *message*, and return what it answers."""
-        number = self._next_request
-        self._next_request += 1
-        request = self._requests[number] = _Request()
-        try:
-            packed, priority, key = enveloped(message)
-            self._send(
-                ToRuntime.REQUEST, number, verb, name, [packed, priority, key.bytes], timeout
-            )
-            return await request.wait()
-        finally:
-            del self._requests[number]
-            if not request.has_ended:
-                self._send(ToRuntime.GIVEN_UP, number)
+        """Have the runtime do something with *message*; else as `OutgoingRequests.make`."""
+        return await self._requests.make(verb, name, message, timeout)
 
     # --- what the reader of the link does ------------------------------------------------
 
@@ -236,9 +223,9 @@ class KernelHost:
         """Take what the runtime has sent."""
         kind, *rest = item
         if kind == ToKernel.MESSAGE:
-            number, priority, packed, age, is_asked = rest
+            number, priority, parcel, age, is_asked = rest
             self._is_wanted = False
-            arrived = _Arrived(number, packed, trio.current_time() - age, is_asked)
+            arrived = _Arrived(number, parcel, trio.current_time() - age, is_asked)
             self._queue.push(arrived, priority)
         elif kind == ToKernel.GATE:
             (self.is_active,) = rest
@@ -252,7 +239,7 @@ class KernelHost:
             self._has_room.unpark_all()
             return
         elif kind == ToKernel.ANSWER:
-            self._on_answer(*rest)
+            self._requests.on_answer(*rest)
             return
         elif kind == ToKernel.COUNT:
             self.report_counts()
@@ -267,11 +254,6 @@ class KernelHost:
         """Tell the runtime what only this process knows."""
         latency = self._latency
         self._send(ToRuntime.COUNTED, self._processed, self._errors, latency.counts, latency.total)
-
-    def _on_answer(self, number: int, error: list[str] | None, packed: Packed | None) -> None:
-        request = self._requests.get(number)
-        if request is not None:
-            request.end(error, packed)
 
     # --- running -------------------------------------------------------------------------
 
@@ -304,43 +286,6 @@ def _end_of_receiving(error: BaseException) -> BaseException | None:
     return error if isinstance(error, (ReceiveTimeout, trio.EndOfChannel)) else None
 
 
-class _Request:
-    """Something that the runtime was asked to do."""
-
-    def __init__(self) -> None:
-        self._done = trio.Event()
-        self._outcome: outcome.Outcome[Any] | None = None
-
-    @property
-    def has_ended(self) -> bool:
-        """Whether the answer has come."""
-        return self._done.is_set()
-
-    async def wait(self) -> Any:
-        """Return the answer, or raise the error that it is."""
-        await self._done.wait()
-        assert self._outcome is not None
-        return self._outcome.unwrap()
-
-    def end(self, error: list[str] | None, packed: Packed | None) -> None:
-        """Take the answer."""
-        if error is not None:
-            self._outcome = outcome.Error(rebuilt_error(*error))
-        else:
-            self._outcome = (
-                outcome.capture(unpack_message, packed) if packed else outcome.Value(None)
-            )
-        self._done.set()
-
-
-def rebuilt_error(name: str, text: str) -> Exception:
-    """Return an error of this package by its name, or another one with both in its text."""
-    cls = getattr(errors, name, None)
-    if isinstance(cls, type) and issubclass(cls, errors.ActorsysError):
-        return cls(text)
-    return {"ValueError": ValueError, "TypeError": TypeError}.get(name, RuntimeError)(text)
-
-
 async def host_kernel(
     ctx: Context,
     function: Callable[[KernelContext], Awaitable[None]],
@@ -360,6 +305,7 @@ async def host_kernel(
         await ctx.started()
         async with ctx.open_stream() as stream, trio.open_nursery() as tasks:
             host.wiring = Wiring(stream.flow, host.on_item)
+            host.wiring.listen()
             tasks.start_soon(host.wiring.run)
             await _run_or_crash(host, function, name)
             host.report_counts()

@@ -143,5 +143,9 @@ class KernelContext:
 
         `Checkpoint.count` after each message writes it after every *every* of them, and leaving the
         block once more, unless by an error. Writing is atomic.
+
+        Raises:
+          OSError: *path* cannot be read, or nothing could be written there; when it is opened.
+          ValueError: the file holds no JSON.
         """
         return open_checkpoint(path, default, every)

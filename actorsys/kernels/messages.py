@@ -2,34 +2,25 @@
 
 from __future__ import annotations
 
+import abc
 import dataclasses
 import enum
 import functools
 import inspect
-import threading
 import types
 import uuid
 from collections.abc import Callable
-from typing import Any, ClassVar, NamedTuple, Protocol, TypeVar, dataclass_transform, overload
+from typing import TYPE_CHECKING, Any, Self, TypeVar, dataclass_transform, overload
 
-from ..actor import resolve_buffer
-from ..buffers import Buffer
-from ..errors import BufferFault, EncodeError, RemoteProtocolError
-from ..limits import Limits
-from ..wire import TYPES, Codec
+from ..errors import RemoteProtocolError
+from ..wire import TYPES
 from ..wire.typetable import tag_of
-from .schema import FIRST_VERSION, SCHEMA_ATTRIBUTE, TAG_KEY, Schema, Upgrade, schema_of
+from .packing import decode_message, encode_message
+from .schema import FIRST_VERSION, SCHEMA_ATTRIBUTE, Schema, Upgrade, schema_of
 
 T = TypeVar("T")
-R = TypeVar("R", bound="Message")
 
 MAX_PRIORITY = 255
-
-NAMED_BUFFER = 34
-"""The extension code of a buffer inside the bytes of a message: its id."""
-
-Packed = bytes | list[Any]
-"""A message as it travels: its bytes; if there are buffers in it, a list of its bytes and them."""
 
 
 class Priority(enum.IntEnum):
@@ -42,22 +33,43 @@ class Priority(enum.IntEnum):
     HIGH = 224
 
 
-class Message(Protocol):
-    """What `@message` adds to a class."""
+if TYPE_CHECKING:
 
-    __dataclass_fields__: ClassVar[dict[str, Any]]
-    message_id: uuid.UUID
-    priority: int
-    correlation_id: uuid.UUID | None
+    @dataclass_transform(field_specifiers=(dataclasses.field,))
+    class _Fields(abc.ABCMeta):
+        """Has type checkers take what `Message` declares for fields of what derives from it."""
 
-    def replace(self: R, **changes: Any) -> R:
-        """Return a copy with some fields changed; it keeps its ``message_id``."""
+else:
+    _Fields = type
 
-    def reply(self, response_class: Callable[..., R], /, *args: Any, **fields: Any) -> R:
-        """Return a response to this message: correlated with it, and of its priority."""
 
-    def serialize(self) -> bytes:
-        """Return it as msgpack."""
+class Message(metaclass=_Fields):
+    """What `@message` adds to a class, for type checkers, which do not see what a decorator adds.
+
+    Deriving from it changes nothing else: neither fields nor methods come from here.
+    """
+
+    if TYPE_CHECKING:
+        message_id: uuid.UUID = dataclasses.field(default_factory=uuid.uuid4, kw_only=True)
+        priority: int = dataclasses.field(default=128, kw_only=True)
+        correlation_id: uuid.UUID | None = dataclasses.field(default=None, kw_only=True)
+
+        def replace(self, **changes: Any) -> Self:
+            """Return a copy with some fields changed; it keeps its ``message_id``."""
+
+        def reply(self, response_class: Callable[..., T], /, *args: Any, **fields: Any) -> T:
+            """Return a response to this message: correlated with it, and of its priority."""
+
+        def serialize(self) -> bytes:
+            """Return it as msgpack."""
+
+        @classmethod
+        def deserialize(cls, data: bytes) -> Self:
+            """Return the message of this class that `serialize` has made *data* of."""
+
+        @classmethod
+        def upgrade(cls, *, from_version: int) -> Callable[[Upgrade], Upgrade]:
+            """Register a function that turns the fields of *from_version* into the next ones."""
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -83,13 +95,14 @@ def message(cls: type[T], /) -> type[T]: ...
 def message(*, version: int = FIRST_VERSION) -> Callable[[type[T]], type[T]]: ...
 
 
-@dataclass_transform()
+@dataclass_transform(field_specifiers=(dataclasses.field,))
 def message(cls: type[Any] | None = None, /, *, version: int = FIRST_VERSION) -> Any:
     """Make a class a message: above ``@dataclass``, or alone.
 
     It gets three keyword-only fields, unless it declares them itself: ``message_id``, a new UUID;
     ``priority``, 0 to 255, 128 by default; ``correlation_id``, None. Instances cannot be changed.
-    The class is registered, so its instances travel wherever a value does.
+    The class is registered, so its instances travel wherever a value does. Type checkers know
+    what is added if it derives from `Message`.
 
     *version* counts the changes of its fields. Unknown fields are ignored and missing ones get
     their defaults; what that does not solve, ``@cls.upgrade(from_version=...)`` does.
@@ -310,154 +323,3 @@ def _upgrade(cls: Any, *, from_version: int) -> Callable[[Upgrade], Upgrade]:
         return upgrade
 
     return register
-
-
-class Envelope(NamedTuple):
-    """A message as it is passed on: whoever does so need not know its class."""
-
-    packed: Packed
-    priority: int
-    message_id: uuid.UUID
-
-
-def enveloped(value: Any) -> Envelope:
-    """Return a message ready to be passed on; else as `encode_message`."""
-    return Envelope(pack_message(value), value.priority, value.message_id)
-
-
-def pack_message(value: Any) -> Packed:
-    """Return a message ready to travel; else as `encode_message`.
-
-    Its buffers stay good until it has arrived, whatever its sender does with them.
-    """
-    met = _local.met = []
-    try:
-        data = encode_message(value)
-    finally:
-        _local.met = None
-    # What is released by the sender meanwhile is not what travels.
-    buffers = [Buffer(buffer.usable()) for buffer in met]
-    return [data, *buffers] if buffers else data
-
-
-def unpack_message(packed: Packed) -> Any:
-    """Return the message that `pack_message` has packed; else as `decode_message`."""
-    return decode_message(packed if isinstance(packed, bytes) else packed[0])
-
-
-def packed_bytes(packed: Packed) -> int:
-    """Return how large a packed message is; buffers take next to nothing."""
-    return len(packed if isinstance(packed, bytes) else packed[0])
-
-
-def is_packed(value: Any) -> bool:
-    """Tell whether *value*, which has arrived, can be what `pack_message` has returned."""
-    if type(value) is list and value:
-        return type(value[0]) is bytes and all(isinstance(item, Buffer) for item in value[1:])
-    return type(value) is bytes
-
-
-def encode_message(value: Any) -> bytes:
-    """Return a message as bytes; they say which class it is of.
-
-    Raises:
-      TypeError: *value* is no message.
-      EncodeError: a field cannot travel; class and field are named.
-    """
-    schema = schema_of(type(value))
-    if schema is None:
-        raise TypeError(f"{type(value).__qualname__} is no message; put @message above the class")
-    fields = schema.write(value)
-    fields[TAG_KEY] = schema.tag
-    codec = _codec()
-    try:
-        return codec.pack_nested(fields)
-    except (EncodeError, TypeError, ValueError, OverflowError) as error:
-        raise _name_unpackable(codec, schema, fields, error) from None
-
-
-def decode_message(data: bytes) -> Any:
-    """Return the message that `encode_message` has made *data* of.
-
-    Raises:
-      RemoteProtocolError: the bytes are none, or of a class that this process does not know.
-      BufferFault: a buffer in it is not to be had any more.
-    """
-    codec = _codec()
-    try:
-        fields = codec.unpack_alone(data)
-        tag = fields.pop(TAG_KEY)
-        schema = schema_of(TYPES.values.get(tag, object))
-        if schema is not None:
-            return schema.read(fields)
-    except BufferFault:
-        raise
-    except Exception as error:
-        # Whatever the parser and the fields make of such bytes, they are not a message.
-        raise RemoteProtocolError(f"these bytes are no message: {error!r}") from error
-    raise RemoteProtocolError(
-        f"{str(tag)[:200]!r} is no message class in this process; import the module that defines it"
-    )
-
-
-def _name_unpackable(
-    codec: Codec, schema: Schema, fields: dict[str, Any], error: Exception
-) -> EncodeError:
-    """Return an error that names the field of *fields* which cannot be packed."""
-    for name, value in fields.items():
-        try:
-            codec.pack_nested(value)
-        except EncodeError as reason:
-            return schema.name_field(name, _innermost(codec, value, reason))
-        except (TypeError, ValueError, OverflowError) as reason:
-            return schema.name_field(name, EncodeError(str(reason)))
-    return EncodeError(str(error))
-
-
-def _innermost(codec: Codec, value: Any, error: EncodeError) -> EncodeError:
-    """Return *error*, with the field of the innermost message in *value* that it is about."""
-    if type(value) is dict:
-        tag = value.get(TAG_KEY)
-        inner = schema_of(TYPES.values.get(tag, object)) if type(tag) is str else None
-        if inner is not None:
-            return _name_unpackable(codec, inner, value, error)
-    for item in value.values() if type(value) is dict else value if type(value) is list else ():
-        try:
-            codec.pack_nested(item)
-        except EncodeError as reason:
-            return _innermost(codec, item, reason)
-    return error
-
-
-class _Local(threading.local):
-    """A codec for each thread, and the buffers that it has met, while somebody wants to know."""
-
-    def __init__(self) -> None:
-        self.codec: Codec | None = None
-        self.met: list[Buffer] | None = None
-
-
-_local = _Local()
-
-
-def _codec() -> Codec:
-    """Return a codec for this thread, which leaves everything inside the bytes but buffers."""
-    if _local.codec is None:
-        codec = _local.codec = Codec(Limits(segment_bytes=_NEVER_BYTES))
-        codec.add_extension(
-            NAMED_BUFFER,
-            Buffer,
-            lambda buffer: _name_buffer(buffer).encode(),
-            lambda data: resolve_buffer(str(data, "ascii")),
-        )
-    return _local.codec
-
-
-def _name_buffer(buffer: Buffer) -> str:
-    buffer.usable()
-    if _local.met is not None:
-        _local.met.append(buffer)
-    return buffer.id
-
-
-_NEVER_BYTES = 2**62

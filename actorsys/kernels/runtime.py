@@ -12,6 +12,7 @@ from typing import Any
 import trio
 
 from ..actor import Portal, current_actor
+from ..actor.parcels import Parcel, bytes_of
 from ..actor.runtime import open_services
 from ..errors import LimitExceeded
 from ..limits import DEFAULT_LIMITS
@@ -19,7 +20,7 @@ from ..spawn import module_names
 from ..supervise import ActorNursery, OneForOne, open_nursery
 from ..supervise.strategies import Restart, Strategy
 from .kernel import Kernel
-from .messages import Envelope, Packed, enveloped, packed_bytes, unpack_message
+from .packing import Envelope, enveloped, unpack_message
 from .ring_kernels import KernelState, MailboxOptions, kernel_of
 from .statistics import KernelStatistics
 
@@ -46,7 +47,7 @@ class RingKernelRuntime:
         self._block: AbstractAsyncContextManager[None] | None = None
 
     def __repr__(self) -> str:
-        states = ", ".join(f"{name}: {k.state.value}" for name, k in self._kernels.items())
+        states = ", ".join(f"{name}: {k.life.state.value}" for name, k in self._kernels.items())
         return f"<RingKernelRuntime: {states or 'no kernels'}>"
 
     async def __aenter__(self) -> RingKernelRuntime:
@@ -105,7 +106,7 @@ class RingKernelRuntime:
         if mailbox is not None and not isinstance(mailbox, MailboxOptions):
             raise TypeError(f"mailbox is a MailboxOptions, not {mailbox!r}")
         offered = module_names(modules)
-        is_taken = name in self._kernels and self._kernels[name].is_alive
+        is_taken = name in self._kernels and not self._kernels[name].life.is_over
         if is_taken or name in self._launching:
             raise ValueError(f"there is a kernel {name!r} already; terminate it first")
         self._launching.add(name)
@@ -126,8 +127,8 @@ class RingKernelRuntime:
             self.subscribe(topic, name)
         tasks.start_soon(kernel.run)
         await kernel.wait_launched()
-        if kernel.failure is not None:
-            raise kernel.failure
+        if kernel.life.failure is not None:
+            raise kernel.life.failure
 
     async def activate(self, name: str) -> None:
         """Let a kernel take messages; return when it does."""
@@ -189,7 +190,7 @@ class RingKernelRuntime:
 
     def state(self, name: str) -> KernelState:
         """Return where a kernel is in its life."""
-        return self._kernel(name).state
+        return self._kernel(name).life.state
 
     async def wait_state(self, name: str, state: KernelState) -> None:
         """Wait until a kernel is in *state*.
@@ -197,7 +198,7 @@ class RingKernelRuntime:
         Raises:
           ActorUnavailable: it has ended and will never be.
         """
-        await self._kernel(name).wait_state(state)
+        await self._kernel(name).life.wait_state(state)
 
     async def statistics(self, name: str) -> KernelStatistics:
         """Return what a kernel has done so far.
@@ -271,7 +272,7 @@ class RingKernelRuntime:
         alive = [
             kernel
             for name in self._topics.get(topic, ())
-            if (kernel := self._kernels[name]).is_alive
+            if not (kernel := self._kernels[name]).life.is_over
         ]
         errors: list[Exception] = []
 
@@ -305,7 +306,7 @@ class RingKernelRuntime:
     def _enveloped(self, message: Any) -> Envelope:
         envelope = enveloped(message)
         limit = self._limits.max_message_bytes
-        size = packed_bytes(envelope.packed)
+        size = len(bytes_of(envelope.parcel))
         if size + _FRAME_BYTES > limit:
             raise LimitExceeded(
                 f"the message has {size:,} bytes, the limit is {limit:,} "
@@ -315,7 +316,7 @@ class RingKernelRuntime:
 
     async def _on_request(
         self, verb: str, name: str, envelope: Envelope, timeout: float | None
-    ) -> Packed | None:
+    ) -> Parcel | None:
         """Do what a kernel asks for."""
         if verb == "ask":
             return await self._kernel(name).ask(envelope, math.inf if timeout is None else timeout)

@@ -62,10 +62,13 @@ class Wiring:
         self._changed = trio.lowlevel.ParkingLot()
         self._sent = trio.lowlevel.ParkingLot()
         self._on_item = on_item
-        flow.divert(self._take)
 
     def __repr__(self) -> str:
         return f"<Wiring: {len(self._kept)} items kept, {self._flow!r}>"
+
+    def listen(self) -> None:
+        """Pass on what comes from now on, and what came while the link was being opened."""
+        self._flow.divert(self._take)
 
     def _take(self, item: Any) -> None:
         """Pass on what has come; what makes no sense ends the link, and nothing else."""

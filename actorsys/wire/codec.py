@@ -18,7 +18,7 @@ from typing import Any, Union
 
 import msgpack
 
-from ..errors import ActorsysError, BufferFault, EncodeError, LimitExceeded, RemoteProtocolError
+from ..errors import ActorsysError, EncodeError, LimitExceeded, RemoteProtocolError
 from ..limits import DEFAULT_LIMITS, Limits
 from . import extensions
 from .text import cut_line
@@ -87,8 +87,7 @@ class Codec:
         self._unpacking_depth = 0
         self._outgoing: list[Buffer] = []
         self._incoming: list[memoryview | None] = []
-        self._fault: str | None = None
-        self._buffer_fault: BufferFault | None = None
+        self._fault: ActorsysError | None = None
         self.frame_is_shared = False
         """Whether values of the frame decoded last lie in its memory."""
         self._unpack = functools.partial(
@@ -153,16 +152,20 @@ class Codec:
         """Unpack a value that is no part of a frame.
 
         Raises:
-          BufferFault: a buffer in it is not to be had.
+          ActorsysError: whoever decodes a part of it has raised that.
           ValueError: a part of it means nothing in this process.
         """
-        self._fault = self._buffer_fault = None
+        self._fault = None
         value = self.unpack_nested(data)
-        if self._buffer_fault is not None:
-            raise type(self._buffer_fault)(str(self._buffer_fault))
         if self._fault is not None:
-            raise ValueError(self._fault)
+            raise self._take_fault()
         return value
+
+    def _take_fault(self) -> Exception:
+        # In a frame of its own: one that holds what it raises is a cycle, and keeps the value.
+        fault, self._fault = self._fault, None
+        assert fault is not None
+        return ValueError(str(fault)) if type(fault) is EncodeError else fault
 
     def is_large(self, size: int) -> bool:
         """Tell whether *size* bytes travel outside the body."""
@@ -194,7 +197,7 @@ class Codec:
     def undecodable(self, reason: str) -> extensions.Undecodable:
         """Mark the frame being decoded as one that cannot be delivered."""
         reason = cut_line(reason, _MAX_FAULT_CHARS)
-        self._fault = self._fault or reason
+        self._fault = self._fault or EncodeError(reason)
         return extensions.Undecodable(reason)
 
     # --- encoding ------------------------------------------------------------------------
@@ -205,6 +208,7 @@ class Codec:
         Raises:
           EncodeError: a value cannot travel. It names the type, not the place.
           LimitExceeded: the frame would be larger than *max_bytes*.
+          ActorsysError: whoever encodes a part of it, on a floor above, has raised that.
         """
         try:
             frame = self._encode(message, max_bytes)
@@ -285,7 +289,7 @@ class Codec:
 
     # --- decoding ------------------------------------------------------------------------
 
-    def decode(self, frame: bytes | bytearray) -> tuple[dict[Any, Any], str | None]:
+    def decode(self, frame: bytes | bytearray) -> tuple[dict[Any, Any], ActorsysError | None]:
         """Return the map in *frame*, and why it cannot be delivered, or None.
 
         Raises:
@@ -325,8 +329,8 @@ class Codec:
             raise
         except Exception as error:
             # The frame is sound, only this value is not: that fails its call, not the link.
-            if isinstance(error, BufferFault):
-                self._buffer_fault = error.with_traceback(None)
+            if isinstance(error, ActorsysError):
+                self._fault = self._fault or error.with_traceback(None)
             return self.undecodable(f"extension {code}: {type(error).__name__}: {error}")
 
     def _set_segments_aside(self, frame: bytes | bytearray) -> bytes:

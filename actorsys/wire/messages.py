@@ -7,7 +7,7 @@ from typing import Any, Literal, get_args
 
 import msgpack
 
-from ..errors import RemoteProtocolError, Uid
+from ..errors import ActorsysError, RemoteProtocolError, Uid
 from .codec import HEADER_BYTES
 
 Kind = Literal["asyncfunc", "asyncgen", "context"]
@@ -30,7 +30,7 @@ class Message:
     __slots__ = ("cid", "fault", "size")
 
     cid: str
-    fault: str | None
+    fault: ActorsysError | None
     size: int
 
     def __repr__(self) -> str:
@@ -124,7 +124,7 @@ class ErrorReply(Message):
         self.cid = cid
 
 
-def parse_message(raw: dict[Any, Any], fault: str | None, size: int) -> Message:
+def parse_message(raw: dict[Any, Any], fault: ActorsysError | None, size: int) -> Message:
     """Return the message in a decoded frame of *size* bytes.
 
     Raises:

@@ -5,7 +5,7 @@ else the machine is busy with hits both alike. A figure is the median of the rou
 
   floor      one side: two processes, one socket, no routing
   system     the other side: the same jobs through `actorsys`; callees holds what its actors run,
-             kernels a kernel and the jobs with messages
+             kernels a kernel and the jobs with messages, routing those with a dispatcher
   peers      further sides: what else there is to call a function in another process with
   buffers    a side: buffers handed over, and arrays
   copies     further sides: what else there is to get an array into another process with

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import heapq
 import itertools
+import multiprocessing
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
@@ -26,6 +28,9 @@ BARE_PROGRAM = "import trio, msgpack"
 STREAM_ITEMS = 16384  # 20 to 500 ms of work: the one request for them does not count
 ITEMS_A_WRITE = 64
 HELD_PROCESSES = 4
+MAP_WORKERS = 2
+MAPPED_ITEMS = 1_000
+ROUTES = 4
 BATCH = 1_000  # of what takes a microsecond, so that the clock is not what is measured
 
 ORDER: dict[str, Any] = {
@@ -264,6 +269,56 @@ async def pass_heap(seconds: float) -> float:
     return await measure_microseconds(push_and_pop, seconds, weight=BATCH)
 
 
+async def pass_channels(seconds: float) -> float:
+    """Return messages a second through a few memory channels, each with a task that reads it."""
+    left = trio.Event()
+    count = 0
+
+    async def read(receiver: trio.MemoryReceiveChannel[int]) -> None:
+        nonlocal count
+        async for _ in receiver:
+            count += 1
+            if count == BATCH:
+                left.set()
+
+    async with trio.open_nursery() as tasks:
+        senders = []
+        for _ in range(ROUTES):
+            sender, receiver = trio.open_memory_channel[int](BATCH)
+            senders.append(sender)
+            tasks.start_soon(read, receiver)
+
+        async def send() -> None:
+            nonlocal left, count
+            left, count = trio.Event(), 0
+            for number in range(BATCH):
+                await senders[number % ROUTES].send(number)
+            await left.wait()
+
+        rate = await measure_rate(send, seconds, weight=BATCH)
+        tasks.cancel_scope.cancel()
+    return rate
+
+
+def give_back(value: Any) -> Any:
+    """Return the argument."""
+    return value
+
+
+async def map_items(seconds: float) -> float:
+    """Return calls a second of a map with processes, each item on its own."""
+    # Not forked, as the actors are not: this process has a loop and threads.
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(MAP_WORKERS, mp_context=spawn) as executor:
+
+        async def map_them() -> None:
+            for _ in executor.map(give_back, range(MAPPED_ITEMS), chunksize=1):
+                pass
+
+        await map_them()  # the processes start with the first calls
+        return await measure_rate(map_them, seconds, weight=MAPPED_ITEMS)
+
+
 async def start_one(seconds: float) -> float:
     """Return how long a Python process takes that only imports trio and msgpack."""
     return await measure_duration(run_bare_program, seconds)
@@ -330,6 +385,8 @@ def main() -> None:
             "stream, joined": floor.stream_joined,
             "code map": code_map,
             "pass heap": pass_heap,
+            "pass channels": pass_channels,
+            "map": map_items,
             "start": start_one,
             "start eight": start_eight,
             "hold": bare.hold,

@@ -93,8 +93,12 @@ ROWS = [
     Row("array", "MiB/s", "array", "array", at_least(1.2)),
     Row("kernel", "trips/s", "calls", "send and receive", at_least(0.5)),
     Row("kernel-ask", "trips/s", "calls", "ask", at_least(0.5)),
+    Row("topic", "items/s", "ten streams", "topic", at_least(0.5), floor_side="system"),
     Row("message", "us", "code map", "code message", at_most(3)),
     Row("mailbox", "us", "pass heap", "pass mailbox", under(2)),
+    Row("routing", "messages/s", "pass channels", "route messages", no_less(50_000)),
+    Row("pool-map", "calls/s", "map", "map", at_least(5)),
+    Row("pool-map-async", "calls/s", "map", "map async"),
     Row("start", "s", "start", "start", at_most(1.3)),
     Row("start-eight", "s", "start eight", "start eight"),
     Row("idle", "wake-ups", "hold", "hold tree", NONE_AT_ALL),
@@ -103,6 +107,11 @@ ROWS = [
 """``callers`` sets a hundred callers against the floor's one. The stream is compared twice: with a
 floor that joins 64 items into a write, as the package does by itself, and with one that does not.
 ``kernel`` is a message sent and its response received, ``kernel-ask`` the same in one call.
-``message`` is made bytes and back; its floor is msgpack with the same map. ``mailbox`` holds 10,000
-messages and takes one in and one out, what the standard library's heap does in its floor.
+``topic`` is an item published to ten actors; its floor is the package as well, which sends the item
+by a stream to each. ``message`` is made bytes and back; its floor is msgpack with the same map.
+``mailbox`` holds 10,000 messages and takes one in and one out, what the standard library's heap
+does in its floor.
+``pool-map`` maps a function that does nothing; its floor is `ProcessPoolExecutor.map` with as many
+workers, and the same function. ``pool-map-async`` is the same with an async function.
+``routing`` brings messages to 100 actors on 4 routes; its floor puts them into 4 memory channels.
 """

@@ -9,7 +9,7 @@ import trio
 
 import actorsys
 
-from . import callees, kernels
+from . import callees, kernels, pools, routing, topics
 from .floor import HELD_PROCESSES, STREAM_ITEMS
 from .side import serve_jobs
 from .sizes import MIB
@@ -142,6 +142,7 @@ async def main() -> None:
         portal = await nursery.start_actor("echo", modules=[callees.__name__])
         system = System(nursery, portal)
         tree = Tree(nursery, tasks)
+        fan_out = topics.FanOut(nursery)
         await serve_jobs(
             {
                 "calls": system.calls,
@@ -152,8 +153,13 @@ async def main() -> None:
                 "array": system.echo_array,
                 "send and receive": kernels.send_and_receive,
                 "ask": kernels.ask,
+                "ten streams": fan_out.streams,
+                "topic": fan_out.topic,
                 "code message": kernels.code_message,
                 "pass mailbox": kernels.pass_mailbox,
+                "route messages": routing.route_messages,
+                "map": pools.map_plainly,
+                "map async": pools.map_tasks,
                 "start": system.start_one,
                 "start eight": system.start_eight,
                 "hold": system.hold_actors,

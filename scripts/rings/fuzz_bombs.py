@@ -59,9 +59,10 @@ def outcome(pieces: list[bytes]) -> str:
             reader.feed(piece)
             for frame in reader:
                 message = parse_message(*codec.decode(frame), len(frame) + HEADER_BYTES)
-                if message.fault is not None and len(message.fault) > _MAX_REASON_CHARS:
-                    raise Broken(REFUSED, f"with a reason of {len(message.fault):,} characters")
-                return message.fault or ""
+                reason = "" if message.fault is None else str(message.fault)
+                if len(reason) > _MAX_REASON_CHARS:
+                    raise Broken(REFUSED, f"with a reason of {len(reason):,} characters")
+                return reason
     except (RemoteProtocolError, LimitExceeded) as error:
         if isinstance(error.__cause__, MemoryError):
             raise Broken(MEMORY, "it asked for more than there is") from error

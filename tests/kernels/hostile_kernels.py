@@ -8,7 +8,7 @@ import trio
 from kernel_functions import CRASH, Note
 
 from actorsys import KernelContext, current_actor, ring_kernel
-from actorsys.kernels.messages import encode_message
+from actorsys.kernels.packing import encode_message
 from actorsys.kernels.wiring import ToRuntime
 
 

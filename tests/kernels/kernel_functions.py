@@ -246,6 +246,12 @@ async def twice(ctx: KernelContext) -> None:
 
 
 @ring_kernel()
+async def hasty(ctx: KernelContext) -> None:
+    """Ask `quiet` before there is anything to take."""
+    await ctx.send(await ctx.ask("quiet", Job(7)))
+
+
+@ring_kernel()
 async def asker(ctx: KernelContext) -> None:
     """Ask `quiet` for what a job says; one with the word crash while the answer is awaited."""
     async for job in ctx:

@@ -103,6 +103,10 @@ async def open_kernel(runtime: RingKernelRuntime, kernel: object, **options: str
     await runtime.activate(name)
 
 
+async def send_back(value: object) -> object:
+    return value
+
+
 async def wait_nothing_lent() -> None:
     """Wait until nothing is used or lent in this actor; an error in flight may hold on to some."""
     with trio.fail_after(5):
@@ -184,8 +188,21 @@ async def test_a_released_buffer_is_refused_where_it_is_sent() -> None:
         async with open_buffer(4, "f8") as buffer:
             pass
         await trio.lowlevel.checkpoint()
-        with pytest.raises(BufferReleased):
-            await runtime.send("adding", Task(buffer, []))
+        async with open_buffer(4, "f8") as sound:
+            with pytest.raises(BufferReleased) as caught:
+                await runtime.send("adding", Task(sound, [sound, buffer]))
+        assert caught.value.__notes__ == [f"field 'others' of {__name__}:Task"]
+
+
+async def test_a_call_names_the_argument_whose_buffer_is_released() -> None:
+    async with RingKernelRuntime() as runtime:
+        await open_kernel(runtime, adding)
+        async with open_buffer(4, "f8") as buffer:
+            pass
+        await trio.lowlevel.checkpoint()
+        with pytest.raises(BufferReleased) as caught:
+            await runtime.portal("adding").run(send_back, buffer)
+        assert "argument 1" in str(caught.value)
 
 
 async def test_a_buffer_can_be_named_in_a_message() -> None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -162,6 +163,51 @@ async def test_a_file_that_is_no_state_is_not_written_over(path: Path) -> None:
         async with open_kept(path, 0, 1):
             pass
     assert path.read_text() == "{half"
+
+
+def take_folder_away(path: Path) -> None:
+    path.parent.rmdir()
+
+
+def put_file_in_place_of_folder(path: Path) -> None:
+    path.parent.rmdir()
+    path.parent.write_text("")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "expected"),
+    [
+        (take_folder_away, FileNotFoundError),
+        (put_file_in_place_of_folder, NotADirectoryError),
+        (Path.mkdir, IsADirectoryError),
+    ],
+    ids=["no folder", "a file for a folder", "a folder for a file"],
+)
+async def test_where_nothing_can_be_written_it_does_not_open(
+    tmp_path: Path, spoil: Callable[[Path], None], expected: type[OSError]
+) -> None:
+    path = tmp_path / "kept" / "state.json"
+    path.parent.mkdir()
+    spoil(path)
+    with pytest.raises(expected, match=r"a checkpoint cannot be kept in .*state.json.*name a file"):
+        async with open_kept(path, 0):
+            raise AssertionError("it has opened")
+
+
+async def test_a_folder_that_refuses_new_files_is_found_out_at_once(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def open_to_read(name: str, mode: str = "r", **kwargs: Any) -> Any:
+        if "w" in mode:
+            raise PermissionError(errno.EACCES, "Permission denied", name)
+        return open(name, mode, **kwargs)
+
+    path.write_text("7")
+    monkeypatch.setattr(checkpoint_module, "open", open_to_read, raising=False)
+    with pytest.raises(PermissionError, match="cannot be kept in"):
+        async with open_kept(path, 0):
+            raise AssertionError("it has opened")
+    assert kept_in(path) == 7
 
 
 @pytest.mark.parametrize("every", [0, -1])

@@ -46,6 +46,13 @@ async def launch_all(runtime: RingKernelRuntime, *names: str, kernel: Any, **opt
             tasks.start_soon(launch, name)
 
 
+async def test_a_kernel_may_ask_another_while_its_link_is_being_opened() -> None:
+    async with open_kernels(remote.quiet) as runtime:
+        for number in range(3):
+            await runtime.launch(f"hasty {number}", remote.hasty)
+            assert (await runtime.receive(f"hasty {number}", timeout=5)).value == 7
+
+
 async def test_each_kernel_is_a_process_of_its_own() -> None:
     async with RingKernelRuntime() as runtime:
         await launch_all(runtime, "one", "two", kernel=remote.census)

@@ -323,42 +323,6 @@ async def test_waiting_without_blocking() -> None:
         assert all(math.isclose(seconds, 1, abs_tol=0.05) for _, seconds in answers)
 
 
-# --- the tests of the document ---------------------------------------------------------------
-
-
-@simulated
-async def test_calculator_add() -> None:
-    async with RingKernelRuntime() as runtime:
-        await runtime.launch("calculator", actors.calculator)
-        await runtime.activate("calculator")
-
-        # Send request
-        request = actors.CalculateRequest(a=10, b=5, operation="add")
-        await runtime.send("calculator", request)
-
-        # Verify response
-        response = await runtime.receive("calculator", timeout=1.0)
-        assert response.success
-        assert response.result == 15.0
-        assert response.correlation_id == request.message_id
-
-
-async def test_calculator_divide_by_zero() -> None:
-    """Run in a process of its own, and not in a simulation."""
-    async with RingKernelRuntime() as runtime:
-        await runtime.launch("calculator", actors.calculator)
-        await runtime.activate("calculator")
-
-        await trio.sleep(0.1)
-
-        request = actors.CalculateRequest(a=10, b=0, operation="div")
-        await runtime.send("calculator", request)
-
-        response = await runtime.receive("calculator", timeout=1.0)
-        assert not response.success
-        assert response.error_code == "DIVIDE_BY_ZERO"
-
-
 async def test_anti_patterns_hurt_nobody_else() -> None:
     async with open_kernels(actors.impolite, actors.sharing) as runtime:
         await runtime.send("impolite", Question(""))

@@ -34,7 +34,14 @@ from wire_helpers import (
     sent,
 )
 
-from actorsys.errors import EncodeError, LimitExceeded, RemoteProtocolError
+from actorsys.errors import (
+    ActorsysError,
+    BufferLost,
+    EncodeError,
+    LimitExceeded,
+    MailboxFull,
+    RemoteProtocolError,
+)
 from actorsys.limits import Limits
 from actorsys.wire import Codec, FrameReader, TypeTable, Undecodable
 from actorsys.wire.extensions import DATACLASS, ENUM, NUMPY_ARRAY, SEGMENT, TUPLE
@@ -681,7 +688,7 @@ def test_an_unregistered_dataclass_is_a_fault_and_not_a_dead_link(codec: Codec) 
     raw, fault = elsewhere.decode(body)
     assert raw["cid"] == "1"
     assert fault is not None
-    assert "test_codec:Point is not registered" in fault
+    assert "test_codec:Point is not registered" in str(fault)
     assert sent(elsewhere, 1) == 1
 
 
@@ -723,7 +730,7 @@ def test_a_value_that_means_nothing_here_is_a_fault(codec: Codec, name: str) -> 
     raw, fault = codec.decode(pack({"return": [FAULTS[name]], "cid": "1"}))
     assert raw["cid"] == "1"
     assert fault is not None
-    assert len(fault) < 1000
+    assert len(str(fault)) < 1000
 
 
 def test_what_a_fault_quotes_is_cut_and_escaped(codec: Codec) -> None:
@@ -736,8 +743,8 @@ def test_what_a_fault_quotes_is_cut_and_escaped(codec: Codec) -> None:
     ]:
         _, fault = codec.decode(pack({"return": value}))
         assert fault is not None
-        assert len(fault) < 2000
-        assert fault.isprintable()
+        assert len(str(fault)) < 2000
+        assert str(fault).isprintable()
 
 
 def test_a_field_that_nobody_knows_is_ignored(codec: Codec) -> None:
@@ -820,6 +827,51 @@ def test_a_code_can_be_taken_once(codec: Codec) -> None:
     assert sent(codec, Unregistered(7)) == Unregistered(7)
     with pytest.raises(ValueError, match="40"):
         codec.add_extension(40, None, lambda v: b"", lambda d: None)
+
+
+OF_FLOORS_ABOVE = [BufferLost("it has gone"), MailboxFull("no room")]
+
+
+def raising(error: Exception) -> Any:
+    """Return a function that raises *error*, whatever it is called with."""
+
+    def raise_it(_: Any) -> Any:
+        raise error
+
+    return raise_it
+
+
+@pytest.mark.parametrize("error", OF_FLOORS_ABOVE, ids=lambda error: type(error).__name__)
+@pytest.mark.parametrize("is_diverted", [True, False])
+def test_what_a_floor_above_refuses_to_send_keeps_its_class(
+    codec: Codec, error: ActorsysError, is_diverted: bool
+) -> None:
+    if is_diverted:
+        codec.divert(NUMPY_ARRAY, 40, raising(error))
+    else:
+        codec.add_extension(40, Unregistered, raising(error), lambda data: None)
+    value = np.ones(3) if is_diverted else Unregistered(1)
+    with pytest.raises(type(error), match=str(error)):
+        codec.encode({"return": [(value,)]}, MAX_BYTES)
+    assert sent(codec, 1) == 1
+
+
+@pytest.mark.parametrize("error", OF_FLOORS_ABOVE, ids=lambda error: type(error).__name__)
+def test_a_value_alone_raises_what_a_floor_above_refuses_to_read(
+    codec: Codec, error: ActorsysError
+) -> None:
+    codec.add_extension(40, Unregistered, lambda value: b"", raising(error))
+    data = codec.pack_nested([(Unregistered(1),)])
+    for _ in range(2):
+        with pytest.raises(type(error), match=str(error)):
+            codec.unpack_alone(data)
+    assert codec.unpack_alone(codec.pack_nested([1])) == [1]
+
+
+def test_a_value_alone_that_means_nothing_here_is_no_value(codec: Codec) -> None:
+    codec.add_extension(40, Unregistered, lambda value: b"", raising(KeyError("x")))
+    with pytest.raises(ValueError, match="extension 40: KeyError"):
+        codec.unpack_alone(codec.pack_nested([Unregistered(1)]))
 
 
 @pytest.fixture(autouse=True)

@@ -169,7 +169,7 @@ def test_a_bomb_does_no_more_than_fail(name: str) -> None:
         except (RemoteProtocolError, LimitExceeded):
             return
         assert message.fault is not None
-        assert len(message.fault) < 1000
+        assert len(str(message.fault)) < 1000
 
 
 def test_a_frame_of_4_gib_costs_nothing() -> None:
@@ -184,4 +184,4 @@ def test_after_a_bomb_the_codec_is_as_before() -> None:
             codec.decode(make()[HEADER_BYTES:])
         assert codec.decode(pack({"return": (), "cid": "1"}))[1] is None
         _, fault = codec.decode(pack({"return": extension(SEGMENT, 0), "cid": "1"}))
-        assert fault == "extension 13: ValueError: the frame has no segment 0"
+        assert str(fault) == "extension 13: ValueError: the frame has no segment 0"
