@@ -19,7 +19,7 @@ call. The package is a house, and each floor knows only those below it:
   transport    bytes: TCP, Unix sockets, memory
   wire         the protocol as values: frames, messages, handshake; no I/O
   memory       what the kernel of the system shares between processes, and its locks
-  errors, limits
+  errors, limits, histogram
 
 Walk one call downwards: `Portal.run` names the function (`channel.exposure.qualify`) and hands it
 to the link (`channel.channel.start_call`), which encodes it (`wire.codec`) and queues the frame
@@ -126,7 +126,6 @@ if TYPE_CHECKING:
     from .kernels import (
         BackpressureStrategy,
         Checkpoint,
-        Histogram,
         KernelContext,
         KernelState,
         KernelStatistics,
@@ -308,7 +307,6 @@ _LATER = {
     "kernels": {
         "BackpressureStrategy",
         "Checkpoint",
-        "Histogram",
         "KernelContext",
         "KernelState",
         "KernelStatistics",

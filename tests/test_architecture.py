@@ -29,9 +29,9 @@ FLOORS = [
     "carriers",
     "testing",
 ]
-"""Ground to roof; `errors` and `limits` lie under all of them."""
+"""Ground to roof; what is in `FOUNDATION` lies under all of them."""
 
-FOUNDATION = {"errors", "limits"}
+FOUNDATION = {"errors", "limits", "histogram"}
 MODULES = sorted(PACKAGE.rglob("*.py"))
 FORBIDDEN_MODULES = {"pickle", "marshal", "shelve", "dill", "cloudpickle"}
 MAX_FUNCTION_LINES = 60

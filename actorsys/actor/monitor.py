@@ -83,6 +83,8 @@ async def monitor(portal: Portal) -> AsyncIterator[trio.MemoryReceiveChannel[Dow
         gone = copy.copy(peer.gone)
         gone.may_have_run = False
         raise gone
+    if peer.open_channel is None and peer.state == "alive":
+        await peer.channel()  # of an actor that was found: without a link its end is not seen
     sender, receiver = peer.monitors.open()
     try:
         yield receiver

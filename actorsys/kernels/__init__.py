@@ -9,12 +9,11 @@ from .mailbox import BackpressureStrategy
 from .messages import Message, Priority, message
 from .ring_kernels import KernelState, MailboxOptions, ring_kernel
 from .runtime import RingKernelRuntime
-from .statistics import Histogram, KernelStatistics
+from .statistics import KernelStatistics
 
 __all__ = [
     "BackpressureStrategy",
     "Checkpoint",
-    "Histogram",
     "KernelContext",
     "KernelState",
     "KernelStatistics",

@@ -15,11 +15,11 @@ from trio.lowlevel import enable_ki_protection
 from ..actor import Context, current_actor
 from ..actor.parcels import Parcel
 from ..errors import BufferFault, ReceiveTimeout, RemoteProtocolError
+from ..histogram import Histogram
 from .kernel_context import Idle, KernelContext
 from .packing import pack_message, unpack_message
 from .priority_queue import PriorityQueue
 from .requests import OutgoingRequests
-from .statistics import Histogram
 from .taken import TakenPage
 from .wiring import ToKernel, ToRuntime, Wiring
 

@@ -3,56 +3,10 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-_BOUNDS_SECONDS = tuple(0.0001 * 2**n for n in range(20))
-"""Upper bounds of the buckets, from 0.1 ms, doubling, to 52 s."""
-
-
-@dataclass
-class Histogram:
-    """How often something took how long: counts in buckets that double in width.
-
-    ``bounds`` are their upper ends in seconds; ``counts`` has one more, for what took longer.
-    """
-
-    bounds: tuple[float, ...] = _BOUNDS_SECONDS
-    counts: list[int] = field(default_factory=lambda: [0] * (len(_BOUNDS_SECONDS) + 1))
-    total: float = 0.0
-
-    @property
-    def count(self) -> int:
-        """How many times were recorded."""
-        return sum(self.counts)
-
-    @property
-    def mean(self) -> float:
-        """The mean in seconds; 0 if nothing was recorded."""
-        return self.total / self.count if self.count else 0.0
-
-    def record(self, seconds: float) -> None:
-        """Take note of one time."""
-        # Where the bounds double, the bucket is the length of the number in bits.
-        ratio = int(seconds / _BOUNDS_SECONDS[0])
-        self.counts[min(ratio.bit_length(), len(_BOUNDS_SECONDS))] += 1
-        self.total += seconds
-
-    def percentile(self, share: float) -> float:
-        """Return the bound in seconds below which *share*, from 0 to 1, of the times lie."""
-        wanted = share * self.count
-        seen = 0
-        for bound, count in zip((*self.bounds, float("inf")), self.counts, strict=True):
-            seen += count
-            if count and seen >= wanted:
-                return bound
-        return 0.0
-
-    def add(self, counts: Iterable[int], total: float) -> None:
-        """Add what another histogram with the same buckets has counted."""
-        self.counts = [own + other for own, other in zip(self.counts, counts, strict=True)]
-        self.total += total
+from ..histogram import BOUNDS_SECONDS, Histogram
 
 
 @dataclass
@@ -72,7 +26,7 @@ def checked_counts(processed: Any, errors: Any, counts: Any, total: Any) -> Coun
       ValueError: it does not.
     """
     numbers = [processed, errors, *counts]
-    if len(counts) != len(_BOUNDS_SECONDS) + 1 or any(type(n) is not int for n in numbers):
+    if len(counts) != len(BOUNDS_SECONDS) + 1 or any(type(n) is not int for n in numbers):
         raise ValueError("these are no counts of a kernel")
     if min(numbers) < 0 or type(total) is not float or not total >= 0:
         raise ValueError("these are no counts of a kernel")

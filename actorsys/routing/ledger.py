@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
+from ..histogram import Histogram
 from .accepted import Accepted
 from .dead_letters import DeadLetter, DeadLetters, DeadReason
 
@@ -18,7 +19,7 @@ class Ledger:
         self.pending = 0
         self.dead: Counter[DeadReason] = Counter()
         self.letters = DeadLetters(max_dead_letters)
-        self.latency_total = 0.0
+        self.latency = Histogram()
         self.latency_worst = 0.0
 
     def __repr__(self) -> str:
@@ -35,7 +36,7 @@ class Ledger:
     def deliver(self, item: Accepted, value: Any, now: float) -> None:
         """Book that a route has taken it, and returned *value*."""
         latency = now - item.accepted_at
-        self.latency_total += latency
+        self.latency.record(latency)
         if latency > self.latency_worst:
             self.latency_worst = latency
         self.delivered += 1

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 from collections import Counter
 from dataclasses import dataclass, field
 
 import trio
 
+from ..histogram import Histogram
 from .dead_letters import DeadReason
 from .desk import SendingDesk
 from .intake import Intake
@@ -31,8 +33,8 @@ class RoutingStatistics:
       dropped_letters: dead letters that nobody has read in time.
       depths: how many wait for each actor, and are in flight to it; actors with none are missing.
       oldest_age: seconds since the oldest message that is pending was accepted; 0 without any.
-      mean_latency: seconds from acceptance to delivery, of all that were delivered.
-      worst_latency: the longest of them.
+      latency: from acceptance to delivery, of all that were delivered.
+      worst_latency: the longest of them, in seconds.
     """
 
     accepted: int
@@ -44,7 +46,7 @@ class RoutingStatistics:
     retries: int
     dropped_letters: int
     oldest_age: float
-    mean_latency: float
+    latency: Histogram
     worst_latency: float
     dead_by_reason: dict[DeadReason, int] = field(default_factory=dict)
     depths: dict[ActorId, int] = field(default_factory=dict)
@@ -81,6 +83,6 @@ def statistics_of(
         dropped_letters=ledger.letters.dropped,
         depths=dict(depths),
         oldest_age=trio.current_time() - min(begins) if begins else 0.0,
-        mean_latency=ledger.latency_total / ledger.delivered if ledger.delivered else 0.0,
+        latency=copy.deepcopy(ledger.latency),
         worst_latency=ledger.latency_worst,
     )

@@ -13,7 +13,7 @@ import trio
 
 from ..actor import Host
 from ..limits import Limits
-from ..transport import Listener, Transport, connect, listen
+from ..transport import Listener, Transport, connect, is_local, listen
 from .process import Process
 from .spec import ActorSpec
 
@@ -35,6 +35,8 @@ class LocalHost(Host):
         return await listen(scheme, backlog)
 
     async def connect(self, address: str) -> Transport:
+        if not is_local(address):
+            raise OSError(f"{address!r} is not on this machine, and no actor of this tree is there")
         return await connect(address)
 
     def launch(self, spec: ActorSpec, env: Mapping[str, str] | None, limits: Limits) -> Process:

@@ -260,6 +260,15 @@ async def watch_found(ctx: actorsys.Context, name: str) -> list[Any]:
 
 
 @actorsys.context
+async def watch_listed(ctx: actorsys.Context, name: str) -> list[Any]:
+    """Monitor an actor of the list, which was never called; return everything that is told."""
+    (portal,) = [portal for portal in await actorsys.actors() if portal.name == name]
+    async with actorsys.monitor(portal) as events:
+        await ctx.started(portal.uid)
+        return [(down.uid, type(down.reason).__name__) async for down in events]
+
+
+@actorsys.context
 async def hold_found(ctx: actorsys.Context, name: str) -> list[Any]:
     """Find an actor; once its caller has said so, call it again and return what becomes of it."""
     async with find_actor(name) as portal:

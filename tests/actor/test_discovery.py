@@ -404,11 +404,12 @@ async def test_an_orderly_stop_tells_callers_who_has_asked_for_it(sim: Simulatio
 # --- what a found portal is for ---------------------------------------------------------------
 
 
+@pytest.mark.parametrize("watch", ["watch_found", "watch_listed"])
 @simulated
-async def test_a_monitor_of_a_found_actor_is_told_once(sim: Simulation) -> None:
+async def test_a_monitor_of_a_found_actor_is_told_once(sim: Simulation, watch: str) -> None:
     async with open_actors("asker", "worker", strategy=OneForOne()) as (asker, worker):
         uid = worker.uid
-        async with asker.open_context(remote.watch_found, "worker") as (ctx, watched):
+        async with asker.open_context(getattr(remote, watch), "worker") as (ctx, watched):
             assert watched == uid
             sim.kill(worker)
             await settle()

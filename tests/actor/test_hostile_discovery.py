@@ -407,6 +407,7 @@ BAD_ADDRESSES = [
     "http://localhost",
     "tcp:[::1",
     "tcp:" + "x" * 200 + ":1",
+    "tcp:192.0.2.1:80",
 ]
 
 

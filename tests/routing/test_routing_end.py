@@ -264,6 +264,6 @@ async def test_statistics_tell_what_has_happened(dispatcher: RouterDispatcher) -
     assert counts.dead_by_reason == {"rejected": 1}
     assert (counts.retries, counts.refused, counts.coalesced) == (1, 0, 0)
     assert counts.oldest_age == pytest.approx(2.1)
-    assert (counts.mean_latency, counts.worst_latency) == pytest.approx((0.1, 0.1))
+    assert (counts.latency.mean, counts.worst_latency) == pytest.approx((0.1, 0.1))
     assert is_balanced(dispatcher)
     full.open()
