@@ -101,6 +101,7 @@ from .errors import (
     UnknownParticipant,
     VersionMismatch,
 )
+from .histogram import Histogram
 from .limits import Limits, RoutingLimits
 from .supervise import (
     ActorNursery,
