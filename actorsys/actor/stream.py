@@ -53,6 +53,7 @@ class MsgStream(trio.abc.Channel[Any]):
           trio.EndOfChannel: the far side has ended the stream.
           ChannelClosed: this side has.
           RemoteActorError, ActorUnavailable: the far side has failed.
+          EncodeError, BufferFault: this item means nothing in this process; the next one may.
         """
         return await self.flow.receive()
 

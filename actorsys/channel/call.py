@@ -170,10 +170,10 @@ class OutgoingCall:
 
     def on_message(self, message: Message) -> None:
         """Take the next message of the callee."""
-        if type(message) is Item and self._state in WITH_ITEMS and message.fault is None:
+        if type(message) is Item and self._state in WITH_ITEMS:
             assert self.flow is not None
-            self.flow.on_item(message)
-            return
+            if self.flow.on_item(message):
+                return
         self._state = caller_step(self._state, message)
         if type(message) is ErrorReply:
             self._on_error(message)
@@ -286,10 +286,10 @@ class IncomingCall:
         flow = self.flow
         self._state = callee_step(self._state, message)
         assert flow is not None, "the table has no entry for a plain call"
+        if type(message) is Item and flow.on_item(message):
+            return
         if message.fault is not None:
             flow.finish(retell(message.fault, "a stream item"))
-        elif type(message) is Item:
-            flow.on_item(message)
         elif type(message) is Credit:
             flow.on_credit(message.granted)
         elif type(message) is Stop:

@@ -8,18 +8,24 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import trio
 from trio.lowlevel import enable_ki_protection
 
-from ..errors import ChannelBroken, ChannelClosed
+from ..errors import ActorsysError, ChannelBroken, ChannelClosed, retell
 from ..wire import EncodedFrame, Item, ReceiveWindow, SendCredit, undone_on_error
 from .waiters import Waiters
 
 if TYPE_CHECKING:
     from .channel import Channel
     from .tick import Flushable
+
+
+class _Unreadable(NamedTuple):
+    """An item that means nothing in this process, in its place."""
+
+    fault: ActorsysError
 
 
 class Flow:
@@ -165,6 +171,7 @@ class Flow:
         Raises:
           trio.EndOfChannel: the far side has ended the stream.
           RemoteActorError, ActorUnavailable: it has failed.
+          EncodeError, BufferFault: this item means nothing here; the next one may.
         """
         if self._items:
             await self._pause()
@@ -175,8 +182,13 @@ class Flow:
             if self._peer_stopped:
                 raise trio.EndOfChannel
             await self._changed.wait()
+        return self._take()
+
+    def _take(self) -> Any:
         value, size = self._items.popleft()
         self._consume(size)
+        if type(value) is _Unreadable:
+            raise retell(value.fault, "a stream item")
         return value
 
     @enable_ki_protection
@@ -188,9 +200,7 @@ class Flow:
             else:
                 await trio.lowlevel.checkpoint_if_cancelled()
             if self._items:
-                value, size = self._items.popleft()
-                self._consume(size)
-                return value
+                return self._take()
         try:
             return await self.receive()
         except trio.EndOfChannel:
@@ -213,17 +223,26 @@ class Flow:
 
     # --- what the reader task does -------------------------------------------------------
 
-    def on_item(self, item: Item) -> None:
-        """Take an item of the peer."""
+    def on_item(self, item: Item) -> bool:
+        """Take an item of the peer; return whether it could be.
+
+        One that cannot be read is told to whoever receives it, and the next one may be good. There
+        is nobody to be told where items are diverted.
+        """
         if self._stopped:
-            return
-        self._window.receive(item.size)
+            return True
         if self._sink is not None:
+            if item.fault is not None:
+                return False
+            self._window.receive(item.size)
             self._consume(item.size)
             self._sink(item.value)
-            return
-        self._items.append((item.value, item.size))
+            return True
+        self._window.receive(item.size)
+        value = item.value if item.fault is None else _Unreadable(item.fault)
+        self._items.append((value, item.size))
         self._changed.wake()
+        return True
 
     def on_credit(self, size: int) -> None:
         """Take a grant of the peer."""

@@ -9,22 +9,29 @@ import trio
 from trio.lowlevel import enable_ki_protection
 
 from ..actor import Actor
-from ..actor.parcels import Parcel
+from ..actor.parcels import Parcel, size_of
 from ..errors import LimitExceeded
-from .pattern import check_pattern, check_topic, is_pattern, matches
+from ..limits import Limits
+from .pattern import check_pattern, is_pattern, matches
 from .subscriber import WHEN_FULL, Subscriber, WhenFull
+
+_MAX_REMEMBERED = 16_384  # answers of `find`, and all those in them: a few megabytes
+_ENVELOPE_BYTES = 512  # of a message, for the topic and what else stands around a parcel
 
 
 class Broker:
     """The subscribers of a tree. Who waits in ``changed`` is woken when there are more or fewer."""
 
     def __init__(self, actor: Actor) -> None:
-        self._limits = actor.limits
-        self._by_name: dict[str, list[Subscriber]] = {}
-        self._by_pattern: list[Subscriber] = []
-        self._found: dict[str, tuple[Subscriber, ...]] = {}
-        self._unpaused = 0
+        self.limits = actor.limits
         self.changed = trio.lowlevel.ParkingLot()
+        self._count = 0
+        self._by_name: dict[str, dict[Subscriber, None]] = {}
+        self._by_pattern: dict[str, dict[Subscriber, None]] = {}
+        self._found: dict[str, tuple[Subscriber, ...]] = {}
+        self._remembered = 0
+        self._unpaused = 0
+        self._paused_at = trio.current_time()
 
     def __repr__(self) -> str:
         return f"<Broker of {self._count} subscribers>"
@@ -38,10 +45,6 @@ class Broker:
         assert isinstance(broker, cls)
         return broker
 
-    @property
-    def _count(self) -> int:
-        return len(self._by_pattern) + sum(map(len, self._by_name.values()))
-
     # --- who listens ---------------------------------------------------------------------
 
     @contextmanager
@@ -52,42 +55,59 @@ class Broker:
           ValueError: *pattern*, *capacity* or *when_full* is none.
           LimitExceeded: there are too many.
         """
-        check_pattern(pattern, self._limits)
+        check_pattern(pattern, self.limits)
         check_rule(capacity, when_full)
-        if self._count >= self._limits.max_subscribers:
-            raise LimitExceeded(f"{self._count} subscribers (limits.max_subscribers)")
-        subscriber = Subscriber(pattern, capacity, when_full, self._limits)
-        group = self._group_of(pattern)
-        group.append(subscriber)
+        if self._count >= self.limits.max_subscribers:
+            raise LimitExceeded(
+                f"there are {self._count} subscriptions in this tree (limits.max_subscribers)"
+            )
+        subscriber = Subscriber(pattern, capacity, when_full, self.limits, self._discard)
+        self._groups_of(pattern).setdefault(pattern, {})[subscriber] = None
+        self._count += 1
         self._on_change()
         try:
             yield subscriber
         finally:
-            group.remove(subscriber)
-            if not group and not is_pattern(pattern):
-                del self._by_name[pattern]
-            subscriber.end()
-            self._on_change()
+            subscriber.close()
 
     def find(self, topic: str) -> tuple[Subscriber, ...]:
         """Return who listens to *topic*."""
         found = self._found.get(topic)
         if found is None:
-            by_pattern = [one for one in self._by_pattern if matches(one.pattern, topic)]
-            found = (*self._by_name.get(topic, ()), *by_pattern)
-            if len(self._found) < self._limits.max_subscribers:
-                self._found[topic] = found
+            groups = [self._by_name.get(topic, {})]
+            groups += [group for one, group in self._by_pattern.items() if matches(one, topic)]
+            found = tuple(subscriber for group in groups for subscriber in group)
+            self._remember(topic, found)
         return found
 
     def count(self, topic: str) -> int:
         """Return how many listen to *topic*."""
         return len(self.find(topic))
 
-    def _group_of(self, pattern: str) -> list[Subscriber]:
-        return self._by_pattern if is_pattern(pattern) else self._by_name.setdefault(pattern, [])
+    def _remember(self, topic: str, found: tuple[Subscriber, ...]) -> None:
+        self._remembered += 1 + len(found)
+        if self._remembered > _MAX_REMEMBERED:
+            self._forget()
+        self._found[topic] = found
+
+    def _forget(self) -> None:
+        self._found.clear()
+        self._remembered = 0
+
+    def _discard(self, subscriber: Subscriber) -> None:
+        groups = self._groups_of(subscriber.pattern)
+        group = groups[subscriber.pattern]
+        del group[subscriber]
+        if not group:
+            del groups[subscriber.pattern]
+        self._count -= 1
+        self._on_change()
+
+    def _groups_of(self, pattern: str) -> dict[str, dict[Subscriber, None]]:
+        return self._by_pattern if is_pattern(pattern) else self._by_name
 
     def _on_change(self) -> None:
-        self._found.clear()
+        self._forget()
         self.changed.unpark_all()
 
     # --- publishing ----------------------------------------------------------------------
@@ -99,25 +119,26 @@ class Broker:
         Waits for those who are full and are not to miss anything. If cancelled meanwhile, others
         have it already.
         """
-        await self._pause()
+        await self.pause()
         subscribers = self.find(topic)
         waiting = [one for one in subscribers if not one.offer(topic, parcel)]
         for subscriber in waiting:
             await subscriber.put(topic, parcel)
         return len(subscribers)
 
-    async def _pause(self) -> None:
+    async def pause(self) -> None:
         """Be a checkpoint; let others run now and then where nobody has to wait."""
         self._unpaused += 1
-        if self._unpaused >= self._limits.items_per_checkpoint:
+        now = trio.current_time()
+        if (
+            self._unpaused >= self.limits.items_per_checkpoint
+            or now - self._paused_at > self.limits.checkpoint_seconds
+        ):
             self._unpaused = 0
+            self._paused_at = now
             await trio.lowlevel.checkpoint()
         else:
             await trio.lowlevel.checkpoint_if_cancelled()
-
-    def check_topic(self, topic: str) -> str:
-        """Return *topic* if it can be published to; else as `pattern.check_topic`."""
-        return check_topic(topic, self._limits)
 
 
 def check_rule(capacity: int, when_full: str) -> None:
@@ -132,3 +153,18 @@ def check_rule(capacity: int, when_full: str) -> None:
         raise ValueError(
             f"when_full is one of {', '.join(map(repr, WHEN_FULL))}, not {when_full!r}"
         )
+
+
+def check_fits(parcel: Parcel, limits: Limits) -> Parcel:
+    """Return *parcel* if it fits into a message to those who listen.
+
+    Raises:
+      LimitExceeded: it does not.
+    """
+    most = limits.max_message_bytes - _ENVELOPE_BYTES
+    if size_of(parcel) > most:
+        raise LimitExceeded(
+            f"the value has {size_of(parcel):,} bytes, and may have {most:,} "
+            f"(limits.max_message_bytes); publish large data as a buffer"
+        )
+    return parcel

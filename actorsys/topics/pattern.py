@@ -12,29 +12,48 @@ _ONE = "*"
 _REST = "**"
 
 
-def check_topic(name: str, limits: Limits) -> str:
-    """Return *name* if it can be published to.
+def check_form(name: str) -> None:
+    """Refuse what is neither a name nor a pattern.
 
     Raises:
-      ValueError: it is no name of a topic.
+      ValueError: it is not.
     """
-    if any(_ONE in word for word in _words(name, limits)):
-        raise ValueError(f"{name!r} is a pattern; it can be subscribed to, not published to")
-    return name
+    words = name.split(".") if isinstance(name, str) and name.isprintable() else [""]
+    if not all(words):
+        raise ValueError(
+            f"a topic is printable words joined by dots, such as 'prices.eur', not {name!r}"
+        )
+    for position, word in enumerate(words, 1):
+        if _ONE in word and word != _ONE and not (word == _REST and position == len(words)):
+            raise ValueError(
+                f"{name!r} is no pattern: '*' stands for a whole word, and '**' for the rest"
+            )
 
 
 def check_pattern(name: str, limits: Limits) -> str:
     """Return *name* if it can be subscribed to.
 
     Raises:
-      ValueError: it is neither a name nor a pattern.
+      ValueError: it is neither a name nor a pattern, or too long.
     """
-    words = _words(name, limits)
-    for position, word in enumerate(words, 1):
-        if _ONE in word and word != _ONE and not (word == _REST and position == len(words)):
-            raise ValueError(
-                f"{name!r} is no pattern: '*' stands for a whole word, and '**' for the rest"
-            )
+    check_form(name)
+    if len(name.encode()) > limits.max_topic_bytes:
+        raise ValueError(
+            f"a topic has at most {limits.max_topic_bytes} bytes (limits.max_topic_bytes), "
+            f"not {len(name.encode())}"
+        )
+    return name
+
+
+def check_topic(name: str, limits: Limits) -> str:
+    """Return *name* if it can be published to.
+
+    Raises:
+      ValueError: it is no name of a topic.
+    """
+    check_pattern(name, limits)
+    if is_pattern(name):
+        raise ValueError(f"{name!r} is a pattern; it can be subscribed to, not published to")
     return name
 
 
@@ -54,16 +73,3 @@ def matches(pattern: str, topic: str) -> bool:
     return len(wanted) == len(words) and all(
         one in (_ONE, other) for one, other in zip(wanted, words, strict=True)
     )
-
-
-def _words(name: str, limits: Limits) -> list[str]:
-    is_text = isinstance(name, str) and name.isprintable()
-    if not is_text or len(name.encode()) > limits.max_topic_bytes:
-        raise ValueError(
-            f"a topic is 1 to {limits.max_topic_bytes} printable bytes, words joined by dots, "
-            f"not {name!r}"
-        )
-    words = name.split(".")
-    if not all(words):
-        raise ValueError(f"a topic is words joined by dots, such as 'prices.eur', not {name!r}")
-    return words

@@ -7,23 +7,35 @@ from typing import Any
 import trio
 
 from ..actor import Context, MsgStream, current_actor
-from ..actor.parcels import Parcel, is_parcel
-from ..channel import context
-from ..errors import ChannelBroken, RemoteProtocolError, SubscriberTooSlow
-from .broker import Broker
+from ..actor.parcels import Parcel, bytes_of, is_parcel
+from ..channel import Flow, context
+from ..errors import (
+    BufferFault,
+    ChannelBroken,
+    ChannelClosed,
+    RemoteProtocolError,
+    SubscriberTooSlow,
+)
+from ..wire import EncodedFrame, undone_on_error
+from .broker import Broker, check_fits
+from .pattern import check_topic
 from .subscriber import Delivery, Subscriber, WhenFull
+
+_LINK_LOST = (ChannelBroken, ChannelClosed)
+"""What is raised where nobody is there any more, or this actor is leaving."""
 
 
 async def publish(topic: str, parcel: Parcel) -> int:
     """Give an item to all who listen to *topic*; return how many there were."""
     broker = Broker.of(current_actor())
-    return await broker.publish(broker.check_topic(topic), _checked(parcel))
+    check_topic(topic, broker.limits)
+    return await broker.publish(topic, _checked(parcel, broker))
 
 
 async def count_subscribers(topic: str) -> int:
     """Return how many listen to *topic*."""
     broker = Broker.of(current_actor())
-    return broker.count(broker.check_topic(topic))
+    return broker.count(check_topic(topic, broker.limits))
 
 
 @context
@@ -33,59 +45,83 @@ async def publish_all(ctx: Context, topic: str) -> int:
     Returns how many items there were.
     """
     broker = Broker.of(current_actor())
-    count = broker.count(broker.check_topic(topic))
+    count = broker.count(check_topic(topic, broker.limits))
     await ctx.started(count)
     published = 0
     async with ctx.open_stream() as stream, trio.open_nursery() as tasks:
         tasks.start_soon(_tell_counts, broker, topic, count, stream)
         async for parcel in stream:
-            await broker.publish(topic, _checked(parcel))
+            await broker.publish(topic, _checked(parcel, broker))
             published += 1
         tasks.cancel_scope.cancel()
     return published
 
 
 async def _tell_counts(broker: Broker, topic: str, count: int, stream: MsgStream) -> None:
+    """Send how many listen, until whoever publishes has no more to say and wants no answer."""
     while True:
         while broker.count(topic) == count:
             await broker.changed.park()
         count = broker.count(topic)
-        await stream.send(count)
+        try:
+            await stream.send(count)
+        except _LINK_LOST:
+            return
 
 
 @context
 async def subscribe(ctx: Context, pattern: str, capacity: int, when_full: WhenFull) -> None:
-    """Send what is published to *pattern* by the stream; by it come counts of what was read."""
+    """Send what is published to *pattern* by the stream; by it come counts of what was read.
+
+    The stream ends here only if the subscription was to end when full.
+    """
     broker = Broker.of(current_actor())
     with broker.subscribing(pattern, capacity, when_full) as subscriber:
         await ctx.started()
         async with ctx.open_stream() as stream, trio.open_nursery() as tasks:
-            subscriber.send_with(lambda delivery: _send_at_once(stream, delivery))
-            tasks.start_soon(_send_all, subscriber, stream, tasks.cancel_scope)
+            subscriber.send_with(lambda delivery: _send_at_once(stream.flow, delivery))
+            tasks.start_soon(_send_all, subscriber, stream.flow, tasks.cancel_scope)
             async for count in stream:
                 subscriber.credit(_checked_count(count))
             tasks.cancel_scope.cancel()
-    if subscriber.is_overrun:
-        await subscriber.take()
 
 
-def _send_at_once(stream: MsgStream, delivery: Delivery) -> bool:
-    return stream.flow.send_frame_nowait(stream.flow.encode(list(delivery)))
-
-
-async def _send_all(subscriber: Subscriber, stream: MsgStream, scope: trio.CancelScope) -> None:
+async def _send_all(subscriber: Subscriber, flow: Flow, scope: trio.CancelScope) -> None:
     """Send what could not be sent in the publisher's task."""
     try:
         while True:
-            await stream.send(list(await subscriber.take()))
-    except (SubscriberTooSlow, ChannelBroken):  # it is to leave, or has left
+            await flow.send_frame(_encode(flow, await subscriber.take()))
+    except (SubscriberTooSlow, *_LINK_LOST):  # it is to leave, or has left
         scope.cancel()
 
 
-def _checked(parcel: Any) -> Parcel:
+def _send_at_once(flow: Flow, delivery: Delivery) -> bool:
+    """Send an item if that is possible now; return whether it was.
+
+    A link that is lost takes nothing: its end is for who listens, not for who publishes.
+    """
+    frame = _encode(flow, delivery)
+    try:
+        with undone_on_error(frame):
+            if not flow.send_frame_nowait(frame):
+                raise trio.WouldBlock
+    except (trio.WouldBlock, *_LINK_LOST):
+        return False
+    return True
+
+
+def _encode(flow: Flow, delivery: Delivery) -> EncodedFrame:
+    topic, parcel, dropped = delivery
+    try:
+        return flow.encode([topic, parcel, dropped])
+    except BufferFault:  # its lender has ended; who listens is told so when it is unpacked
+        return flow.encode([topic, bytes_of(parcel), dropped])
+
+
+def _checked(parcel: Any, broker: Broker) -> Parcel:
     if not is_parcel(parcel):
         raise RemoteProtocolError("what is published is a parcel")
-    return parcel  # type: ignore[no-any-return]
+    return check_fits(parcel, broker.limits)
 
 
 def _checked_count(count: Any) -> int:

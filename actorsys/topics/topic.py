@@ -5,14 +5,14 @@ from __future__ import annotations
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
+import trio
+
 from ..actor import current_actor
 from ..actor.discovery import portal_to_root
-from ..actor.parcels import pack
-from ..limits import DEFAULT_LIMITS
 from . import service
 from .broker import Broker, check_rule
-from .pattern import check_pattern, check_topic
-from .publisher import Publisher, publish_in_root, publish_over_link
+from .pattern import check_form, check_pattern, check_topic
+from .publisher import Publisher, pack_item, publish_in_root, publish_over_link
 from .subscriber import WhenFull
 from .subscription import TopicSubscription, subscribe_in_root, subscribe_over_link
 
@@ -32,7 +32,8 @@ class Topic:
     __slots__ = ("name",)
 
     def __init__(self, name: str) -> None:
-        self.name = check_pattern(name, DEFAULT_LIMITS)
+        check_form(name)
+        self.name = name
 
     def __repr__(self) -> str:
         return f"Topic({self.name!r})"
@@ -44,14 +45,14 @@ class Topic:
         already.
 
         Raises:
-          ValueError: this is a pattern.
+          ValueError: this is a pattern, or too long.
           EncodeError, LimitExceeded: it cannot travel.
           ActorUnavailable: the link to the root is lost.
           NoRuntime: there is no actor runtime here.
         """
         actor = current_actor()
-        check_topic(self.name, DEFAULT_LIMITS)
-        parcel = pack(value)
+        check_topic(self.name, actor.limits)
+        parcel = pack_item(value, actor.limits)
         root = portal_to_root(actor)
         if root is None:
             return await Broker.of(actor).publish(self.name, parcel)
@@ -59,11 +60,18 @@ class Topic:
         return count
 
     async def count_subscribers(self) -> int:
-        """Return how many listen to it right now."""
+        """Return how many listen to it right now.
+
+        Raises:
+          ValueError: this is a pattern, or too long.
+          ActorUnavailable: the link to the root is lost.
+          NoRuntime: there is no actor runtime here.
+        """
         actor = current_actor()
-        check_topic(self.name, DEFAULT_LIMITS)
+        check_topic(self.name, actor.limits)
         root = portal_to_root(actor)
         if root is None:
+            await trio.lowlevel.checkpoint()
             return Broker.of(actor).count(self.name)
         count: int = await root.run(service.count_subscribers, self.name)
         return count
@@ -71,30 +79,39 @@ class Topic:
     def open_publisher(self) -> AbstractAsyncContextManager[Publisher]:
         """Open a `Publisher`, for whoever has much to publish: it does not wait for answers.
 
-        Leaving the block waits until the root has taken everything.
+        Leaving the block waits until all have taken what was sent, or the root keeps it for them.
+
+        Raises:
+          ValueError: this is a pattern, or too long.
+          ActorUnavailable: on entering, or in the block: the link to the root is lost.
+          NoRuntime: there is no actor runtime here.
         """
         actor = current_actor()
-        check_topic(self.name, DEFAULT_LIMITS)
+        check_topic(self.name, actor.limits)
         root = portal_to_root(actor)
         if root is None:
             return publish_in_root(Broker.of(actor), self.name)
-        return publish_over_link(root, self.name)
+        return publish_over_link(root, actor.limits, self.name)
 
     def subscribe(
         self, *, capacity: int = _CAPACITY, when_full: WhenFull = "block"
     ) -> AbstractAsyncContextManager[TopicSubscription]:
         """Listen while the block runs: what is published from when it is entered is received.
 
-        *capacity* items may be on the way unread, and as many more wait at the root. When these
-        are full as well, *when_full* decides: ``"block"`` lets publishers wait, ``"drop_oldest"``
-        drops what waits longest, ``"drop_new"`` what has just come, and ``"end"`` ends the
-        subscription, with `SubscriberTooSlow` once what had come before was read.
+        *capacity* items may wait at the root, and in another actor as many more may be on the way
+        unread. When there is no room, *when_full* decides: ``"block"`` lets publishers wait,
+        ``"drop_oldest"`` drops what waits longest, ``"drop_new"`` what has just come, and
+        ``"end"`` ends the subscription, with `SubscriberTooSlow` once what had come before was
+        read.
 
         Raises:
-          ValueError: *capacity* or *when_full* is none.
+          ValueError: *capacity* or *when_full* is none, or the name is too long.
+          LimitExceeded: on entering: the tree has too many subscriptions.
+          ActorUnavailable: on entering, or in the block: the link to the root is lost.
           NoRuntime: there is no actor runtime here.
         """
         actor = current_actor()
+        check_pattern(self.name, actor.limits)
         check_rule(capacity, when_full)
         root = portal_to_root(actor)
         if root is None:
