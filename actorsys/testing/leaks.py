@@ -154,9 +154,8 @@ class LeakCheck:
     ) -> None:
         if error is None:
             deadline = time.monotonic() + self._within
-            while self._finds_leaks() and time.monotonic() < deadline:
+            while self._finds_leaks(deadline):
                 time.sleep(_POLL_SECONDS)
-            self._refuse_leaks()
 
     async def __aenter__(self) -> LeakCheck:
         await trio.lowlevel.checkpoint()
@@ -170,20 +169,22 @@ class LeakCheck:
     ) -> None:
         if error is None:
             deadline = time.monotonic() + self._within
-            while self._finds_leaks() and time.monotonic() < deadline:
+            while self._finds_leaks(deadline):
                 await trio.sleep(_POLL_SECONDS)
-            self._refuse_leaks()
 
-    def _finds_leaks(self) -> bool:
-        if not leaked(self._before, Resources.now()):
+    def _finds_leaks(self, deadline: float) -> bool:
+        """Tell whether something is left that may still end by itself.
+
+        Raises:
+          AssertionError: something is left, and the time is up.
+        """
+        found = leaked(self._before, Resources.now())
+        if not found:
             return False
+        if time.monotonic() >= deadline:
+            raise AssertionError("left behind: " + "; ".join(found))
         gc.collect()
         return True
-
-    def _refuse_leaks(self) -> None:
-        found = leaked(self._before, Resources.now())
-        if found:
-            raise AssertionError("left behind: " + "; ".join(found))
 
 
 # --- processes -------------------------------------------------------------------------------
