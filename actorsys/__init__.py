@@ -5,6 +5,7 @@ portal calls functions in them; results, errors and cancellation come back as if
 call. The package is a house, and each floor knows only those below it:
 
   testing      for tests of programs: simulation, faults, leaks (not imported from here)
+  carriers     asyncio algorithms, each participant in a process (not imported from here)
   kernels      actors that are fed by a mailbox: messages, priorities, ring kernels
   pools        like actors that calls are spread over, and maps
   routing      messages for many actors, brought over a few routes

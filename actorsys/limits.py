@@ -36,8 +36,8 @@ class Limits:
     # --- buffers -------------------------------------------------------------------------
 
     max_buffer_bytes: int = 16 * 1024 * MIB
-    """What the buffers of one actor may take. Memory is taken as it is written to; this is to
-    stop a leak before it stops the machine."""
+    """What the buffers of one actor may take on the host, and on each GPU. Memory of the host is
+    taken as it is written to; this is to stop a leak before it stops the machine."""
 
     max_resting_buffer_bytes: int = 256 * MIB
     """Of that, what is kept for the next buffers when it is not in use."""

@@ -1,7 +1,5 @@
 """A carrier of one's own in one asyncio loop: a shared bus, replies by id, and a done event."""
 
-from __future__ import annotations
-
 import asyncio
 import uuid
 from typing import Any
@@ -10,10 +8,8 @@ from actorsys.carriers import Carrier
 
 
 class Bus:
-    """The participants by address, what each was sent, and how much is not handled yet."""
-
     def __init__(self) -> None:
-        self.algorithms: dict[int, tuple[Carrier, Any]] = {}
+        self.algorithms: dict[int, tuple[Carrier, Any]] = {}  # by address
         self.log: dict[int, list[Any]] = {}
         self.requests: dict[uuid.UUID, asyncio.Future[Any]] = {}
         self.tasks: set[asyncio.Task[None]] = set()  # asyncio itself does not keep them
@@ -23,9 +19,9 @@ class Bus:
         carrier, algorithm = self.algorithms[receiver]
         self.log[receiver].append(content)
         task = asyncio.create_task(algorithm.on_exchange_message(carrier, content, meta))
+        task.add_done_callback(self._on_handled)
         self.tasks.add(task)
         self.done.clear()
-        task.add_done_callback(self._on_handled)
         return task
 
     def _on_handled(self, task: asyncio.Task[None]) -> None:
@@ -40,7 +36,8 @@ class BusCarrier(Carrier):
         bus.algorithms[aid], bus.log[aid] = (self, algorithm), []
 
     def send_to_other(self, content, receiver, meta=None):
-        return self.bus.dispatch(receiver, content, self._meta(meta))
+        meta = {"sender": self.aid, "message_id": uuid.uuid4(), **(meta or {})}
+        return self.bus.dispatch(receiver, content, meta)
 
     def reply_to_other(self, content, meta):
         future = self.bus.requests.pop(meta["message_id"], None)
@@ -50,9 +47,9 @@ class BusCarrier(Carrier):
         return future
 
     def send_awaitable(self, content, receiver, meta=None):
-        meta = self._meta(meta)
-        future = self.bus.requests[meta["message_id"]] = asyncio.get_running_loop().create_future()
-        self.bus.dispatch(receiver, content, meta)
+        future, key = asyncio.get_running_loop().create_future(), uuid.uuid4()
+        self.bus.requests[key] = future
+        self.send_to_other(content, receiver, {**(meta or {}), "message_id": key})
         return future
 
     def others(self, participant_id):
@@ -60,6 +57,3 @@ class BusCarrier(Carrier):
 
     def get_address(self):
         return self.aid
-
-    def _meta(self, extra):
-        return {"sender": self.aid, "message_id": uuid.uuid4(), **(extra or {})}
