@@ -28,7 +28,7 @@ class Ask:
         return f"<Ask {self.key}: {state}>"
 
     async def wait(self) -> Parcel:
-        """Return the reply, parcel, or raise why there is none."""
+        """Return the reply, packed, or raise why there is none."""
         await self._done.wait()
         if isinstance(self._reply, Exception):
             raise self._reply

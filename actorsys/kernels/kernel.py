@@ -102,7 +102,7 @@ class Kernel:
 
     @enable_ki_protection
     async def ask(self, envelope: Envelope, seconds: float) -> Parcel:
-        """Send a message and return the reply to it, parcel.
+        """Send a message and return the reply to it, packed.
 
         Raises:
           ReceiveTimeout: it has not come in time; if it comes later it is dropped and counted.
@@ -170,7 +170,7 @@ class Kernel:
 
     def _on_response(self, parcel: Parcel, priority: int, correlation: bytes | None) -> None:
         if not is_parcel(parcel):
-            raise TypeError("a response is a parcel message")
+            raise TypeError("a response is a packed message")
         key = uuid.UUID(bytes=correlation) if correlation is not None else None
         if key is not None and self._asks.answer(key, parcel):
             return
@@ -183,7 +183,7 @@ class Kernel:
 
     @enable_ki_protection
     async def receive(self, seconds: float) -> Parcel:
-        """Return the next response that nobody asked for, parcel.
+        """Return the next response that nobody asked for, packed.
 
         Raises:
           ReceiveTimeout: there is none within *seconds*.

@@ -54,7 +54,7 @@ class Responses:
         self._has_one.unpark_all()
 
     async def receive(self, seconds: float) -> Parcel:
-        """Return the next one, parcel.
+        """Return the next one, packed.
 
         Raises:
           ReceiveTimeout: there is none within *seconds*.
