@@ -12,18 +12,23 @@ A lock ends with the process that holds it, so nothing has to be told for that.
 
 from __future__ import annotations
 
+import ctypes
 import mmap
 import struct
 from typing import Any, NamedTuple
 
 from ..errors import BufferFault, BufferLost, NotReachable, StaleBuffer
-from ..memory import FileAddress, Mapping, SharedFile
+from ..memory import FileAddress, GuestBook, Mapping, SharedFile, is_alive
 
 PAGE_BYTES = mmap.ALLOCATIONGRANULARITY
 _HEAD = struct.Struct("<QI")  # generation, bytes of what is told about it
 _LOCK_POSITION = 0
 MAX_ABOUT_BYTES = PAGE_BYTES - _HEAD.size
 _MAX_NUMBER = 2**63
+
+
+_DEVICE_MARK = b"\x94"
+"""What is told of a block on a device is a list of four; of another, one of three (`layout`)."""
 
 
 class BufferAddress(NamedTuple):
@@ -80,6 +85,9 @@ class Block:
         """The buffer that it is at present."""
         return BufferAddress(self._file.address, self._generation)
 
+    is_on_device = False
+    """Whether its bytes are on a device, and its file only tells where."""
+
     @property
     def is_frozen(self) -> bool:
         """Whether nobody can write to it, ever again."""
@@ -91,11 +99,15 @@ class Block:
         Raises:
           PermissionError: somebody has frozen it.
         """
-        if not self._file.take(_LOCK_POSITION):
+        if not self._take_alone():
             return False
         self._write_page(about)
-        self._file.let_go(_LOCK_POSITION)
+        self._let_go()
         return True
+
+    def clear(self, begin: int = 0) -> None:
+        """Fill its bytes with zeros, from *begin* on."""
+        ctypes.memset(self.mapping.address + begin, 0, self.capacity - begin)
 
     def retire(self) -> bool:
         """Let it be no buffer any more; return whether nobody uses the last one.
@@ -111,10 +123,17 @@ class Block:
     @property
     def is_free(self) -> bool:
         """Whether no other process has it open."""
-        is_free = self._file.take(_LOCK_POSITION)
+        is_free = self._take_alone()
         if is_free:
-            self._file.let_go(_LOCK_POSITION)
+            self._let_go()
         return is_free
+
+    def _take_alone(self) -> bool:
+        """Lock it alone; return whether that was possible."""
+        return self._file.take(_LOCK_POSITION)
+
+    def _let_go(self) -> None:
+        self._file.let_go(_LOCK_POSITION)
 
     def _write_page(self, about: bytes) -> None:
         self._generation += 1
@@ -137,7 +156,8 @@ class Block:
 class BorrowedBlock:
     """A block of another process, locked for as long as this is open.
 
-    The mapping keeps the lock, so that it costs no descriptor.
+    The mapping keeps the lock, so that it costs no descriptor. Who borrows one whose bytes are on a
+    device enters its `GuestBook` as well.
 
     Raises:
       StaleBuffer, BufferLost, NotReachable: it is not to be had.
@@ -152,15 +172,36 @@ class BorrowedBlock:
             self.is_frozen = self._file.is_frozen
             self.capacity = self._file.size - PAGE_BYTES
             self.mapping = self._map()
+            self._line = self._enter() if self.is_on_device else None
         finally:
             self._file.close()
 
     def __repr__(self) -> str:
         return f"<BorrowedBlock {self.address}: {self.mapping!r}>"
 
+    @property
+    def is_on_device(self) -> bool:
+        """Whether its bytes are on a device, and its file only tells where."""
+        return self.about.startswith(_DEVICE_MARK)
+
     def close(self) -> None:
         """Give it back to its owner."""
+        if self._line is not None:
+            self._book.leave(self._line)
         self.mapping.close()
+
+    def _enter(self) -> int:
+        """Write this process into the book of who uses the device memory; return the line."""
+        try:
+            if self.is_frozen or self.capacity < GuestBook.SIZE_BYTES:
+                raise StaleBuffer(f"buffer {self.address} has no book of who uses it")
+            self._book = GuestBook(self._file, self.mapping)
+            return self._book.enter()
+        except BaseException as error:
+            self.mapping.close()
+            if isinstance(error, BlockingIOError):
+                raise BufferFault(f"buffer {self.address}: {error}") from None
+            raise
 
     def _map(self) -> Mapping:
         try:
@@ -189,7 +230,7 @@ def _open(address: FileAddress) -> SharedFile:
         except PermissionError:
             return SharedFile.open(address, is_writable=False)
     except FileNotFoundError as error:
-        fault = StaleBuffer if _is_alive(address.pid) else BufferLost
+        fault = StaleBuffer if is_alive(address.pid) else BufferLost
         raise fault(f"the memory of process {address.pid} is gone: {error}") from None
     except PermissionError as error:
         raise NotReachable(
@@ -198,12 +239,3 @@ def _open(address: FileAddress) -> SharedFile:
         ) from None
     except ValueError as error:
         raise StaleBuffer(str(error)) from None
-
-
-def _is_alive(pid: int) -> bool:
-    """Tell whether there is a process *pid*, and it is no zombie."""
-    try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
-            return file.read().rpartition(b")")[2].split()[0] not in (b"Z", b"X")
-    except OSError:
-        return False

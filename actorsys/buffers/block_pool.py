@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import ctypes
 import math
 from collections import defaultdict
+from collections.abc import Callable
 
 import trio
 
 from ..channel.waiters import Waiters
-from ..errors import BufferPoolFull, NotShareable
+from ..errors import BufferPoolFull, DeviceOutOfMemory, NotShareable
 from .block import MAX_ABOUT_BYTES, PAGE_BYTES, Block
 
 _STEPS_PER_DOUBLING = 4
@@ -24,16 +24,19 @@ class BlockPool:
     """Blocks in use and blocks at rest, *max_bytes* and *max_blocks* together.
 
     Owned by an actor. A block that another process has still open when it comes back is set aside
-    until that is over; one that was frozen is never used again.
+    until that is over; one that was frozen is never used again. *make* makes a block, of zeros.
     """
 
-    def __init__(self, max_bytes: int, max_resting_bytes: int) -> None:
+    def __init__(
+        self, max_bytes: int, max_resting_bytes: int, make: Callable[[int], Block] = Block
+    ) -> None:
         self.max_bytes = max_bytes
         self.max_blocks: float = math.inf
         self.size = 0
         self.count = 0
         self.reuses = 0
         self._max_resting_bytes = max_resting_bytes
+        self._make = make
         self._resting: defaultdict[int, list[Block]] = defaultdict(list)
         self._resting_bytes = 0
         self._set_aside: list[Block] = []
@@ -51,6 +54,7 @@ class BlockPool:
 
         Raises:
           BufferPoolFull: there is no room.
+          DeviceOutOfMemory: the device that it would be on has none.
           NotShareable: there is too much to tell of it.
         """
         if len(about) > MAX_ABOUT_BYTES:
@@ -63,8 +67,7 @@ class BlockPool:
             self._resting_bytes -= capacity
             if self._renew(block, about):
                 self.reuses += 1
-                kept = 0 if is_zeroed else size  # what is behind an array is seen by who maps it
-                ctypes.memset(block.mapping.address + kept, 0, capacity - kept)
+                self._clear(block, 0 if is_zeroed else size)
                 return block
         self._make_room(capacity, size)
         block = self._new_block(capacity, size)
@@ -121,6 +124,14 @@ class BlockPool:
             self._set_aside.append(block)
         return False
 
+    def _clear(self, block: Block, begin: int) -> None:
+        """Fill a block with zeros from *begin* on: whoever maps it sees what is behind an array."""
+        try:
+            block.clear(begin)
+        except BaseException:
+            self._drop(block)
+            raise
+
     def _make_room(self, capacity: int, size: int) -> None:
         while self._is_too_much(capacity) and self._resting_bytes:
             self._drop_largest()
@@ -137,9 +148,11 @@ class BlockPool:
         """Return a new block; what is at rest gives its descriptors where there are none left."""
         while True:
             try:
-                return Block(capacity)
-            except OSError as error:
+                return self._make(capacity)
+            except (OSError, DeviceOutOfMemory) as error:
                 if not self._resting_bytes:
+                    if isinstance(error, DeviceOutOfMemory):
+                        raise
                     raise BufferPoolFull(
                         f"the system has no memory for a buffer of {size:,} bytes: {error}"
                     ) from error

@@ -5,10 +5,8 @@ from __future__ import annotations
 import weakref
 from typing import Any
 
-import trio
-
 from ..errors import BufferReleased
-from .holding import Exposed, Holding
+from .holding import Holding
 
 
 class Buffer:
@@ -21,14 +19,12 @@ class Buffer:
     Attributes:
       id: names it in a message, for `resolve_buffer`.
       shape, dtype, nbytes: of the array; the dtype is NumPy's.
-      device: where the memory is, "cpu".
+      device: where the memory is, "cpu", or "cuda:" and the number of a GPU.
     """
-
-    device = "cpu"
 
     def __init__(self, holding: Holding) -> None:
         self._holding = holding
-        self._exposed: Exposed | None = None
+        self._exposed: Any = None
         self.is_released = False
         self._is_gone = False
         if holding.handle is None or holding.handle() is None:
@@ -64,6 +60,11 @@ class Buffer:
         return nbytes
 
     @property
+    def device(self) -> str:
+        """Where it is, "cpu" or "cuda:0"; a GPU that this process does not see has a long name."""
+        return self._holding.device
+
+    @property
     def is_own(self) -> bool:
         """Whether the memory belongs to this actor."""
         return self._holding.is_own
@@ -79,22 +80,33 @@ class Buffer:
         """Return the memory itself as a NumPy array: what is written to it, everybody sees.
 
         The array is good for as long as there is a reference to it, or to a view of it, whatever
-        becomes of the buffer.
+        becomes of the buffer. On a GPU it is a CuPy array, on which the current stream works after
+        all that whoever handed it over had queued; call this again after each hand-over.
 
         Raises:
           BufferReleased, BufferLost: it is not to be used any more.
+          NotReachable, DeviceUnavailable: it is on a GPU that is not to be had here.
         """
         return self.usable().array()
 
     def memoryview(self) -> memoryview:
-        """Return its bytes, else as `array`."""
+        """Return its bytes, else as `array`; on the host only."""
         return memoryview(self.usable().raw()[: self.nbytes])
 
     @property
     def __array_interface__(self) -> dict[str, Any]:
         # NumPy keeps this very buffer, and not what it is told here.
-        self._exposed = self._exposed or Exposed(self.usable())
+        self._exposed = self._exposed or self.usable().exposed()
         interface: dict[str, Any] = self.array().__array_interface__
+        return interface
+
+    @property
+    def __cuda_array_interface__(self) -> dict[str, Any]:
+        if not self._holding.block.is_on_device:
+            raise AttributeError(f"buffer {self.id} is on the host; it has an __array_interface__")
+        array = self.array()
+        self._exposed = self._exposed or array
+        interface: dict[str, Any] = array.__cuda_array_interface__
         return interface
 
     def __dlpack__(self, **options: Any) -> Any:
@@ -108,6 +120,8 @@ class Buffer:
 
     def freeze(self) -> None:
         """Let nobody write to it any more, the kernel sees to that; it cannot be undone.
+
+        Not on a GPU, where nothing would see to it.
 
         Arrays that were taken from it here become read-only; to write through a view that was made
         of one before ends the process.
@@ -123,10 +137,11 @@ class Buffer:
     async def release(self) -> None:
         """Let it go; what was handed over stays good. Doing it again is nothing.
 
-        The memory goes back when no actor has a handle or a view of it any more.
+        The memory goes back when no actor has a handle or a view of it any more. On a GPU this
+        waits until what was queued there is done; so does the memory, if that is cancelled.
         """
         self.release_nowait()
-        await trio.lowlevel.checkpoint()
+        await self._holding.wait_settled()
 
     def release_nowait(self) -> None:
         """Do as `release`; what is sent before this task waits for something still travels.

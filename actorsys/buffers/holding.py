@@ -7,6 +7,8 @@ import weakref
 from collections.abc import Callable
 from typing import Any
 
+import trio
+
 from ..errors import BufferFault
 from .block import Block, BorrowedBlock
 from .janitor import Janitor
@@ -69,6 +71,28 @@ class Holding:
         """Have *task* done when this tick of the loop ends; from any thread."""
         self._janitor.post(task)
 
+    @property
+    def device(self) -> str:
+        """Where its bytes are."""
+        return "cpu"
+
+    async def wait_settled(self) -> None:
+        """Wait until nothing stands in the way of giving back what was let go."""
+        await trio.lowlevel.checkpoint()
+
+    def order(self) -> list[Any]:
+        """Return what whoever gets it has to wait for: of memory on the host, nothing."""
+        return []
+
+    def put_after(self, told: list[Any]) -> None:
+        """Take what `order` has returned at whoever has handed it over.
+
+        Raises:
+          ValueError: it means nothing.
+        """
+        if told:
+            raise ValueError("memory on the host comes with no marks")
+
     def checked(self) -> Holding:
         """Return it, or raise why it is not to be used any more."""
         if self.fault is not None:
@@ -89,7 +113,11 @@ class Holding:
         """Return its block as a NumPy array of bytes, else as `array`."""
         import numpy
 
-        return numpy.asarray(Exposed(self))
+        return numpy.asarray(self.exposed())
+
+    def exposed(self) -> Exposed:
+        """Return its bytes as NumPy takes them, else as `array`."""
+        return Exposed(self)
 
     def freeze(self) -> None:
         """Let nobody write to it any more.

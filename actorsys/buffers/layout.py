@@ -13,6 +13,8 @@ from ..wire.extensions import describe_dtype, read_dtype
 
 MAX_DIMENSIONS = 32
 MAX_BYTES = 2**48
+_DEVICE_DTYPES = "?bhilqBHILQefdFD"
+"""By their characters in NumPy: what CUDA computes with."""
 
 _codec = Codec()
 
@@ -46,6 +48,12 @@ class Layout:
         if largest > MAX_BYTES:
             raise ValueError(f"shape {self.shape} of {self.dtype} is too large")
 
+    @classmethod
+    def of(cls, array: Any) -> Layout:
+        """Return that of an array, which need not be contiguous; else as the class."""
+        order = "F" if array.flags.f_contiguous and not array.flags.c_contiguous else "C"
+        return cls(array.shape, array.dtype, order)
+
     def __repr__(self) -> str:
         return f"<Layout {self.shape} of {self.dtype}>"
 
@@ -69,6 +77,17 @@ class Layout:
             # Whoever has written it, it is not to be used.
             raise StaleBuffer(f"a buffer is not what it says: {error}") from error
         return layout
+
+    def check_for_device(self) -> None:
+        """Refuse a dtype that no device computes with.
+
+        Raises:
+          NotShareable: it is one.
+        """
+        if self.dtype.char not in _DEVICE_DTYPES or not self.dtype.isnative:
+            raise NotShareable(
+                f"dtype {self.dtype} means nothing on a GPU; take one of numbers, such as float32"
+            )
 
     def array(self, raw: Any) -> Any:
         """Return *raw*, an array of at least as many bytes, as what it is."""

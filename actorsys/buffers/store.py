@@ -6,7 +6,7 @@ import functools
 import math
 import os
 from collections.abc import Callable
-from typing import Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import trio
 
@@ -23,12 +23,16 @@ from .janitor import Janitor
 from .layout import Layout
 from .leases import Lease, LeaseState, Ledger
 
+if TYPE_CHECKING:
+    from .device_store import DeviceStore
+
 T = TypeVar("T")
 
 BUFFER = 32
 SHARED_ARRAY = 33
 """Extension codes."""
 
+_HOST = "cpu"
 _MAX_LEASE = 2**63
 _SHARE_OF_DESCRIPTORS = 4
 
@@ -42,6 +46,7 @@ class BufferStatistics(NamedTuple):
       bytes: memory of its own, what rests in the pool included.
       handed_over: buffers and arrays handed over so far.
       copied: arrays that were large enough, and were copied all the same: for want of room.
+      device_bytes: as ``bytes``, on all devices.
     """
 
     own: int
@@ -51,6 +56,7 @@ class BufferStatistics(NamedTuple):
     bytes: int
     handed_over: int
     copied: int
+    device_bytes: int
 
 
 class BufferStore:
@@ -62,6 +68,7 @@ class BufferStore:
         self._janitor = Janitor()
         self.pool = BlockPool(limits.max_buffer_bytes, limits.max_resting_buffer_bytes)
         self._array_pool = BlockPool(limits.max_array_bytes, limits.max_array_bytes)
+        self._device_store: DeviceStore | None = None
         self._holdings: dict[BufferAddress, Holding] = {}
         self._dues: dict[BufferAddress, list[tuple[Ledger, int]]] = {}
         self._watches: dict[int, trio.CancelScope] = {}
@@ -88,40 +95,88 @@ class BufferStore:
             bytes=self.pool.size + self._array_pool.size,
             handed_over=self._handed_over,
             copied=self._copied,
+            device_bytes=self._device_store.size if self._device_store is not None else 0,
         )
 
     # --- its own -------------------------------------------------------------------------
 
-    def open(self, layout: Layout) -> Buffer:
+    def open(self, layout: Layout, device: str = _HOST) -> Buffer:
         """Return a new buffer of zeros.
 
         Raises:
-          BufferPoolFull: there is no room.
-          DeviceUnavailable: this system has no memory to share.
+          BufferPoolFull, DeviceOutOfMemory: there is no room.
+          NotShareable: the dtype means nothing on the device.
+          DeviceUnavailable: this system has no memory to share, or there is no such device.
         """
-        _check_supported()
-        return self._janitor.run(functools.partial(self._open, layout))
+        pool = self._pool_for(layout, device)
+        return self._janitor.run(functools.partial(self._open, layout, pool))
 
-    def _open(self, layout: Layout) -> Buffer:
+    def _open(self, layout: Layout, pool: BlockPool) -> Buffer:
         self._janitor.end_tick()  # what is left to be done may be the very memory that is needed
-        return Buffer(self._own(self.pool.take(layout.nbytes, layout.pack()), layout))
+        return Buffer(self._own(pool.take(layout.nbytes, layout.pack()), layout, pool))
 
-    async def open_when_free(self, layout: Layout) -> Buffer:
+    async def open_when_free(self, layout: Layout, device: str = _HOST) -> Buffer:
         """As `open`, but wait for room.
 
         Raises:
           BufferPoolFull: there never will be: it is larger than the pool.
         """
-        _check_supported()
+        pool = self._pool_for(layout, device)
         self._janitor.end_tick()
-        block = await self.pool.take_when_free(layout.nbytes, layout.pack())
-        return Buffer(self._own(block, layout))
+        block = await pool.take_when_free(layout.nbytes, layout.pack())
+        return Buffer(self._own(block, layout, pool))
 
-    def _own(self, block: Block, layout: Layout, pool: BlockPool | None = None) -> Holding:
-        on_unused = functools.partial(self._put_back, pool or self.pool)
-        holding = Holding(block, layout, self._janitor, on_unused)
+    def _pool_for(self, layout: Layout, device: str) -> BlockPool:
+        _check_supported()
+        if device == _HOST:
+            return self.pool
+        layout.check_for_device()
+        return self.devices.pool(device)
+
+    @property
+    def devices(self) -> DeviceStore:
+        """Its buffers on devices; loaded when the first is needed."""
+        if self._device_store is None:
+            from .device_store import DeviceStore
+
+            self._device_store = DeviceStore(
+                self._limits,
+                self._services,
+                self._janitor,
+                lambda: [channel.codec for channel in list(self._ledgers)],
+            )
+        return self._device_store
+
+    def _own(self, block: Block, layout: Layout, pool: BlockPool) -> Holding:
+        on_unused = functools.partial(self._put_back, pool)
+        make = self.devices.own if block.is_on_device else self._own_on_host
+        holding = make(block, layout, on_unused)
         self._holdings[holding.address] = holding
         return holding
+
+    def _own_on_host(
+        self, block: Block, layout: Layout, on_unused: Callable[[Holding], None]
+    ) -> Holding:
+        return Holding(block, layout, self._janitor, on_unused)
+
+    async def adopt(self, array: Any) -> Buffer:
+        """Return a new buffer with a copy of *array*, on the device that it is on.
+
+        Raises: as `open_when_free`.
+        """
+        if hasattr(array, "__cuda_array_interface__"):
+            return await self._adopt(*self.devices.find_array(array))
+        import numpy
+
+        return await self._adopt(numpy.asarray(array), _HOST)
+
+    async def _adopt(self, array: Any, device: str) -> Buffer:
+        buffer = await self.open_when_free(Layout.of(array), device)
+        if device == _HOST:
+            buffer.array()[...] = array
+        else:
+            self.devices.fill(buffer.array(), array, device)
+        return buffer
 
     def _put_back(self, pool: BlockPool, holding: Holding) -> None:
         del self._holdings[holding.address]
@@ -153,15 +208,20 @@ class BufferStore:
             return holding
         block = BorrowedBlock(address)
         try:
-            layout = Layout.unpack(block.about, block.capacity)
+            holding = self._borrow(block)
         except BaseException:
             block.close()
             raise
-        holding = Holding(block, layout, self._janitor, self._return)
         self._holdings[address] = holding
         self._watch(address.file.pid)
         holding.grab()
         return holding
+
+    def _borrow(self, block: BorrowedBlock) -> Holding:
+        if block.is_on_device:
+            return self.devices.borrow(block, self._return)
+        layout = Layout.unpack(block.about, block.capacity)
+        return Holding(block, layout, self._janitor, self._return)
 
     def _used(self, holding: Holding, make: Callable[[Holding], T]) -> T:
         """Return what *make* makes of a holding that was found; it is let go if that fails."""
@@ -235,6 +295,8 @@ class BufferStore:
         )
         if not channel.is_remote and is_supported():
             codec.divert(NUMPY_ARRAY, SHARED_ARRAY, functools.partial(self._pack_array, ledger))
+        if self._device_store is not None:
+            self._device_store.on_new_link()
 
     def on_note(self, channel: Channel, note: dict[str, Any]) -> None:
         """Take note of what the peer does with what it was lent.
@@ -263,7 +325,7 @@ class BufferStore:
         handle = holding.handle() if holding.is_own and holding.handle is not None else None
         return handle if isinstance(handle, Buffer) and not handle.is_released else Buffer(holding)
 
-    def _pack(self, ledger: Ledger, holding: Holding) -> list[int]:
+    def _pack(self, ledger: Ledger, holding: Holding) -> list[Any]:
         """Lend a buffer to the peer; the frame that is being encoded tells it."""
         channel = ledger.channel
         if channel.is_remote:
@@ -274,7 +336,8 @@ class BufferStore:
         lease = ledger.lend(holding)
         self._handed_over += 1
         channel.codec.undo_with(functools.partial(self._take_back, ledger, lease))
-        return [lease.number, *holding.address.file, holding.address.generation]
+        address = holding.address
+        return [lease.number, *address.file, address.generation, *holding.order()]
 
     def _take_back(self, ledger: Ledger, lease: Lease) -> None:
         self._handed_over -= 1
@@ -284,9 +347,8 @@ class BufferStore:
         """Put a copy of a large array where the peer finds it; None where that does not pay."""
         if array.nbytes < self._limits.shared_array_bytes or array.dtype.hasobject:
             return None
-        order = "F" if array.flags.f_contiguous and not array.flags.c_contiguous else "C"
         try:
-            layout = Layout(array.shape, array.dtype, order)
+            layout = Layout.of(array)
             # NumPy copies the fields of a record, and leaves what is between them.
             is_zeroed = array.dtype.fields is not None
             self._array_pool.max_blocks = _most_array_blocks()
@@ -298,9 +360,9 @@ class BufferStore:
         layout.fill(block.mapping.view(), array)
         return ledger.channel.codec.pack_nested(self._pack(ledger, holding))
 
-    def _unpack(self, ledger: Ledger, told: list[int]) -> Holding:
+    def _unpack(self, ledger: Ledger, told: list[Any]) -> Holding:
         """Return what the peer has lent us."""
-        number, *numbers = told
+        number, numbers, order = told[0], told[1:5], told[5:]
         if type(number) is not int or not 0 <= number < _MAX_LEASE:
             raise ValueError("a lease is a number")
         try:
@@ -309,6 +371,12 @@ class BufferStore:
             holding = self._find(address)
         except BaseException:
             ledger.give_back(number)
+            raise
+        try:
+            holding.put_after(order)
+        except BaseException:
+            ledger.give_back(number)
+            holding.drop()
             raise
         if holding.is_own and not ledger.has_lent(holding):
             ledger.give_back(number)
@@ -332,6 +400,8 @@ class BufferStore:
         self._janitor.close()
         self.pool.close()
         self._array_pool.close()
+        if self._device_store is not None:
+            self._device_store.close()
 
 
 def _most_array_blocks() -> float:

@@ -1,12 +1,10 @@
-"""A device with memory of its own, as `UnifiedBuffer` uses one; CuPy is imported here alone."""
+"""A device with memory of its own, as `UnifiedBuffer` uses one."""
 
 from __future__ import annotations
 
 from typing import Any, Protocol
 
-from ..errors import DeviceOutOfMemory, DeviceUnavailable
-
-_INSTALL = "install cupy-cuda12x or cupy-cuda13x, one of them, as the driver needs it"
+from ..cuda import Gpu, find_gpu
 
 
 class Device(Protocol):
@@ -35,59 +33,44 @@ class Device(Protocol):
 
 
 class CudaDevice:
-    """The GPU of CUDA with a number, by way of CuPy."""
+    """A GPU. Copies go from and to memory of its own, which no other process sees."""
 
-    def __init__(self, number: int = 0) -> None:
-        self.name = f"cuda:{number}"
-        self._cupy = _import_cupy()
-        if number >= self._cupy.cuda.runtime.getDeviceCount():
-            raise DeviceUnavailable(f"there is no device {self.name!r} here")
-        self._device = self._cupy.cuda.Device(number)
+    def __init__(self, gpu: Gpu) -> None:
+        self.name = gpu.name
+        self._runtime = gpu.runtime
+        self._number = gpu.number
 
     def __repr__(self) -> str:
         return f"<CudaDevice {self.name}>"
 
     def upload(self, array: Any) -> Any:
         """Return a copy of a NumPy array on the device."""
-        with self._device:
-            try:
-                return self._cupy.asarray(array)
-            except self._cupy.cuda.memory.OutOfMemoryError as error:
-                raise DeviceOutOfMemory(f"{self.name}: {error}") from error
+        with self._runtime.on(self._number):
+            return self._runtime.upload(array)
 
     def update(self, on_device: Any, array: Any) -> None:
         """Copy a NumPy array to one on the device."""
-        with self._device:
-            on_device.set(array)
+        with self._runtime.on(self._number):
+            self._runtime.update(on_device, array)
 
     def download(self, on_device: Any, array: Any) -> None:
         """Copy an array on the device to a NumPy array; return when it is there."""
-        with self._device:
-            on_device.get(out=array)
+        with self._runtime.on(self._number):
+            self._runtime.download(on_device, array)
 
     def pin(self, address: int, size: int) -> None:
         """Have the kernel keep memory of the host in place."""
-        with self._device:
-            self._cupy.cuda.runtime.hostRegister(address, size, 0)
+        with self._runtime.on(self._number):
+            self._runtime.pin(address, size)
 
     def unpin(self, address: int) -> None:
         """Undo `pin`."""
-        with self._device:
-            self._cupy.cuda.runtime.hostUnregister(address)
-
-
-def _import_cupy() -> Any:
-    try:
-        import cupy
-    except ImportError as error:
-        raise DeviceUnavailable(f"there is no CuPy here, which GPUs need; {_INSTALL}") from error
-    if not cupy.is_available():
-        raise DeviceUnavailable("CuPy finds no GPU, or no driver for it; `nvidia-smi` tells more")
-    return cupy
+        with self._runtime.on(self._number):
+            self._runtime.unpin(address)
 
 
 _devices: dict[str, Device] = {}
-"""The devices of this process that were asked for, by name."""
+"""What stands in place of a device of this process, by its name: only `add_device` fills it."""
 
 
 def add_device(device: Device) -> None:
@@ -106,9 +89,4 @@ def find_device(name: str) -> Device:
     Raises:
       DeviceUnavailable: there is none; the error says what is missing.
     """
-    if name not in _devices:
-        kind, _, number = name.partition(":")
-        if kind != "cuda" or not number.isdecimal():
-            raise DeviceUnavailable(f"there is no device {name!r}; say 'cpu', or 'cuda:0'")
-        _devices[name] = CudaDevice(int(number))
-    return _devices[name]
+    return _devices.get(name) or CudaDevice(find_gpu(name))

@@ -7,6 +7,7 @@
   CancelAtStep            cancellations at every step
   check_transport         what a transport, or a listener, must do
   hostile                 bytes that no honest peer sends
+  fake_cuda               a GPU in main memory that has everybody keep to the rules of CUDA
   pytest_plugin           fixtures: leak_check, chance, killer, simulation
 
 This package knows all the others, and none of them knows it. Importing it takes neither pytest nor

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 from . import (
+    buffers,
     cancelling,
     crowd,
     cycles,
@@ -52,6 +53,7 @@ RINGS: dict[str, Ring] = {
     "silence": Ring(liveness.notice_silence, 2, 20, "peers frozen (18)"),
     "busy": Ring(liveness.keep_the_busy, 2, 16, "children that are busy (18)"),
     "crowd": Ring(crowd.knock, 2, 40, "programs at whose door strangers knock (19)"),
+    "buffers": Ring(buffers.kill_users, 6, 200, "users of buffers killed (25)"),
     "simulation": Ring(simulated.run_again, 5, 100, "simulations (27)"),
 }
 

@@ -40,6 +40,7 @@ RUNS = (
     Run("cancelling", ("scripts/chaos", "cancelling", "deadlines", "--full"), 2),
     Run("flow", ("scripts/chaos", "producer", "--full"), 3),
     Run("liveness", ("scripts/chaos", "silence", "busy", "crowd", "--full"), 2),
+    Run("buffers", ("scripts/chaos", "buffers", "--full"), 4),
     Run("simulation", ("scripts/chaos", "simulation", "--full"), 1),
     Run("soak", ("scripts/soak", "--full"), 8),
     Run("fuzz", ("scripts/fuzz",), 12),

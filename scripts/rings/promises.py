@@ -180,6 +180,23 @@ PARTS = (
         ),
     ),
     Part(
+        "Buffers",
+        (
+            Promise(
+                25,
+                "Whoever of the owner and the importers of a buffer is killed, memory comes back, "
+                "what is lost is told within 100 ms, and nobody sees bytes of another buffer.",
+                ("tests/buffers/test_buffer_crashes.py", "tests/cuda/test_slabs.py"),
+            ),
+            Promise(
+                26,
+                "Buffers on the host and on a GPU pass one suite; all of it but what runs on a "
+                "real GPU runs without one.",
+                ("tests/buffers/test_buffer_contract.py",),
+            ),
+        ),
+    ),
+    Part(
         "Whole",
         (
             Promise(
@@ -191,4 +208,3 @@ PARTS = (
         ),
     ),
 )
-"""Promises 25 and 26 are about buffers, which are not there yet."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import textwrap
 import weakref
 from pathlib import Path
 from typing import Any
@@ -508,56 +509,58 @@ async def test_many_buffers_take_a_descriptor_each_and_give_it_back() -> None:
         assert (remote.shared_mappings(), len(remote.shared_fds())) == before
 
 
+_NO_DESCRIPTORS = """
+import contextlib
+
+@contextlib.contextmanager
+def no_descriptors_left():
+    files = []
+    resource.setrlimit(resource.RLIMIT_NOFILE, (60, 60))
+    try:
+        while True:
+            files.append(os.open("/dev/null", os.O_RDONLY))
+    except OSError:
+        pass
+    yield
+    for fd in files:
+        os.close(fd)
+"""
+
+
+async def check_without_descriptors(folder: Path, body: str) -> None:
+    """Run *body*, in which `no_descriptors_left` is a context manager, as the root of a tree."""
+    code = f"{_NO_DESCRIPTORS}\n{textwrap.dedent(body)}\ntrio.run(in_tree, body)\nprint('done')"
+    check_silent(await trio.to_thread.run_sync(run_tree, folder, code))
+
+
 async def test_who_has_no_descriptors_left_is_told_so(tmp_path: Path) -> None:
     code = """
     async def body(portal):
-        files = []
-        resource.setrlimit(resource.RLIMIT_NOFILE, (60, 60))
-        try:
-            while True:
-                files.append(os.open("/dev/null", os.O_RDONLY))
-        except OSError:
-            pass
-        try:
-            with trio.fail_after(2):
-                async with open_buffer(10, "f8"):
-                    pass
-        except actorsys.BufferPoolFull:
-            pass
-        for fd in files:
-            os.close(fd)
-
-    trio.run(in_tree, body)
-    print("done")
+        with no_descriptors_left():
+            try:
+                with trio.fail_after(2):
+                    async with open_buffer(10, "f8"):
+                        pass
+            except actorsys.BufferPoolFull:
+                pass
     """
-    check_silent(await trio.to_thread.run_sync(run_tree, tmp_path, code))
+    await check_without_descriptors(tmp_path, code)
 
 
 async def test_who_could_not_open_what_he_was_lent_says_so(tmp_path: Path) -> None:
     code = """
     async def body(portal):
-        files = []
-        resource.setrlimit(resource.RLIMIT_NOFILE, (60, 60))
-        try:
-            while True:
-                files.append(os.open("/dev/null", os.O_RDONLY))
-        except OSError:
-            pass
-        for _ in range(3):
-            try:
-                await portal.run(remote.make, 10, 1.0)
-            except actorsys.EncodeError:
-                pass
-        for fd in files:
-            os.close(fd)
+        with no_descriptors_left():
+            for _ in range(3):
+                try:
+                    await portal.run(remote.make, 10, 1.0)
+                except actorsys.EncodeError:
+                    pass
         await settle()
         found = await portal.run(remote.look)
         assert found["pending"] == 0, found
-
-    trio.run(in_tree, body)
-    print("done")
     """
-    check_silent(await trio.to_thread.run_sync(run_tree, tmp_path, code))
+    await check_without_descriptors(tmp_path, code)
 
 
 async def test_the_last_buffer_of_an_owner_can_go_as_he_does(tmp_path: Path) -> None:

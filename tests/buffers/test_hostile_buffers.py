@@ -265,7 +265,7 @@ async def test_another_tree_cannot_name_a_buffer_of_this_machine(code: int) -> N
             actorsys.open_endpoint("tcp:127.0.0.1:0", modules=[MODULE], allow={"ann": key}) as door,
             actorsys.open_link(door.address, key=key, name="ann") as portal,
         ):
-            with pytest.raises(actorsys.EncodeError):
+            with pytest.raises(actorsys.NotReachable):
                 await portal.run(remote.total, forged)
 
 
@@ -306,7 +306,7 @@ async def test_nonsense_on_the_wire_fails_its_call_alone(code: int) -> None:
         await worker.run(remote.turn)
         for data in NONSENSE:
             print(data)
-            with pytest.raises(actorsys.EncodeError, match=f"extension {code}"):
+            with pytest.raises((actorsys.EncodeError, actorsys.BufferFault), match="an answer of"):
                 await worker.run(remote.say, code, data)
         found = await seen()
         assert (found["borrowed"], found["fds"]) == (0, 0)
@@ -443,7 +443,7 @@ async def test_a_page_that_lies_is_not_believed(code: int) -> None:
         await worker.run(remote.turn)
         for page in pages:
             print(page)
-            with pytest.raises(actorsys.EncodeError, match="StaleBuffer"):
+            with pytest.raises(actorsys.StaleBuffer, match="an answer of"):
                 await worker.run(remote.lend_described, code, page)
         found = await seen()
         assert (found["borrowed"], found["fds"]) == (0, 0)
@@ -457,7 +457,7 @@ async def test_a_page_of_rows_without_bytes_takes_no_memory(tmp_path: Path) -> N
         await portal.run(remote.turn)
         try:
             array = await portal.run(remote.lend_described, 33, ROWS)
-        except actorsys.EncodeError:
+        except (actorsys.EncodeError, actorsys.StaleBuffer):
             return
         assert array.nbytes <= 4096, array.nbytes
 
@@ -490,7 +490,7 @@ async def test_a_borrower_that_locks_a_buffer_alone_costs_its_owner_that_memory_
         worker, other = portals
         async with open_buffer(500, "f8") as buffer:
             await worker.run(remote.lock_alone, buffer)
-            with pytest.raises(actorsys.EncodeError, match="StaleBuffer"):
+            with pytest.raises(actorsys.StaleBuffer, match="an argument of"):
                 await other.run(remote.total, buffer)
         async with open_buffer(500, "f8") as second:
             assert second.id.split("-")[:3] != buffer.id.split("-")[:3]

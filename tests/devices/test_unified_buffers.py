@@ -22,6 +22,7 @@ from actorsys import (
     get_memory_pool,
 )
 from actorsys.devices import add_device, find_device, remove_device
+from actorsys.testing import fake_cuda
 
 
 class FakeDevice:
@@ -217,3 +218,21 @@ async def test_its_host_memory_can_be_handed_over() -> None:
         assert await portal.run("unified_functions:total", buffer.id) == 20
         buffer.release()
         await portal.cancel_actor()
+
+
+async def test_a_unified_buffer_is_on_the_gpu_that_the_runtime_has() -> None:
+    runtime = fake_cuda.install()
+    async with actorsys.open_nursery():
+        buffer = UnifiedBuffer((3,), "f4", pinned=True)
+        buffer.copy_from([1, 2, 3])
+        with buffer.write_device() as array:
+            array *= 2.0
+        assert buffer.host.tolist() == [2, 4, 6]
+        with buffer.write_host() as array:
+            array[0] = 7
+        assert buffer.device.tolist() == [7, 4, 6]
+        del array
+        buffer.release()
+        del buffer
+    assert (runtime.used_bytes, runtime.broken) == (0, [])
+    fake_cuda.uninstall(runtime)
