@@ -153,7 +153,7 @@ class Actor:
         self.found_peers = weakref.WeakValueDictionary()
         self.root_uid = root_uid or uid
         self.attachments: dict[type, object] = {}
-        self.buffers = BufferStore(limits, services)
+        self.buffers = BufferStore(limits, services, host.run_blocking)
         self.bridge: Bridge | None = None
         self.children_count = 0
         self.stop_request: StopRequest | None = None

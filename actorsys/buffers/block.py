@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import ctypes
 import mmap
+import secrets
 import struct
 from typing import Any, NamedTuple
 
@@ -21,6 +22,8 @@ from ..errors import BufferFault, BufferLost, NotReachable, StaleBuffer
 from ..memory import FileAddress, GuestBook, Mapping, SharedFile, is_alive
 
 PAGE_BYTES = mmap.ALLOCATIONGRANULARITY
+_GENERATION_BITS = 62
+_GENERATION_BIT = 1 << _GENERATION_BITS  # set in all, so that all take as many bytes on the wire
 _HEAD = struct.Struct("<QI")  # generation, bytes of what is told about it
 _LOCK_POSITION = 0
 MAX_ABOUT_BYTES = PAGE_BYTES - _HEAD.size
@@ -136,7 +139,8 @@ class Block:
         self._file.let_go(_LOCK_POSITION)
 
     def _write_page(self, about: bytes) -> None:
-        self._generation += 1
+        # Nobody guesses it: who can name a buffer was told of it by somebody who had it.
+        self._generation = _GENERATION_BIT | secrets.randbits(_GENERATION_BITS)
         self._file.write(0, _HEAD.pack(self._generation, len(about)) + about)
 
     def freeze(self) -> None:

@@ -20,7 +20,7 @@ from .device_holding import DeviceHolding
 from .holding import Holding
 from .janitor import Janitor
 from .layout import Layout
-from .settling import Settling
+from .settling import RunBlocking, Settling
 
 FOREIGN_ARRAY = 63
 """Extension code of arrays that are on a device, and in no buffer. It is never sent."""
@@ -36,11 +36,13 @@ class DeviceStore:
         self,
         limits: Limits,
         services: trio.Nursery,
+        run_blocking: RunBlocking,
         janitor: Janitor,
         codecs: Callable[[], Iterable[Codec]],
     ) -> None:
         self._limits = limits
         self._services = services
+        self._run_blocking = run_blocking
         self._janitor = janitor
         self._pools: dict[str, BlockPool] = {}
         self._settlings: dict[Gpu, Settling] = {}
@@ -118,7 +120,7 @@ class DeviceStore:
     def _settling(self, gpu: Gpu) -> Settling:
         if gpu not in self._settlings:
             grace = self._limits.stop_grace_seconds
-            self._settlings[gpu] = Settling(gpu, self._services, grace)
+            self._settlings[gpu] = Settling(gpu, self._services, self._run_blocking, grace)
             if self._is_closed:
                 self._settlings[gpu].close()
         return self._settlings[gpu]

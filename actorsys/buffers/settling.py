@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 import trio
 
@@ -14,6 +14,10 @@ from ..errors import BufferFault
 _TIDY_SECONDS = 0.5
 """How often is looked for what rests. A slab that nobody uses is unmapped after one to two times
 as long; a stream of buffers with shorter gaps maps it once."""
+
+RunBlocking = Callable[[Callable[[], None], trio.CapacityLimiter], Awaitable[None]]
+"""Runs a function where it does not hold up the loop, as a `Host` does; abandons it if cancelled.
+"""
 
 _logger = logging.getLogger("actorsys.buffers")
 
@@ -39,8 +43,11 @@ class Settling:
     There is one thread at most that waits, whatever has to wait for it.
     """
 
-    def __init__(self, gpu: Gpu, services: trio.Nursery, grace_seconds: float) -> None:
+    def __init__(
+        self, gpu: Gpu, services: trio.Nursery, run_blocking: RunBlocking, grace_seconds: float
+    ) -> None:
         self._gpu = gpu
+        self._run_blocking = run_blocking
         self._services = services
         self._grace_seconds = grace_seconds
         self._threads = trio.CapacityLimiter(1)
@@ -97,7 +104,7 @@ class Settling:
             self._synchronize()
             batch.is_done = True
 
-        await trio.to_thread.run_sync(wait, abandon_on_cancel=True, limiter=self._threads)
+        await self._run_blocking(wait, self._threads)
 
     def _synchronize(self) -> None:
         try:

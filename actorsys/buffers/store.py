@@ -25,6 +25,7 @@ from .leases import Lease, LeaseState, Ledger
 
 if TYPE_CHECKING:
     from .device_store import DeviceStore
+    from .settling import RunBlocking
 
 T = TypeVar("T")
 
@@ -62,9 +63,10 @@ class BufferStatistics(NamedTuple):
 class BufferStore:
     """The buffers of one actor. Owned by the actor; tasks run in *services*."""
 
-    def __init__(self, limits: Limits, services: trio.Nursery) -> None:
+    def __init__(self, limits: Limits, services: trio.Nursery, run_blocking: RunBlocking) -> None:
         self._limits = limits
         self._services = services
+        self._run_blocking = run_blocking
         self._janitor = Janitor()
         self.pool = BlockPool(limits.max_buffer_bytes, limits.max_resting_buffer_bytes)
         self._array_pool = BlockPool(limits.max_array_bytes, limits.max_array_bytes)
@@ -142,6 +144,7 @@ class BufferStore:
             self._device_store = DeviceStore(
                 self._limits,
                 self._services,
+                self._run_blocking,
                 self._janitor,
                 lambda: [channel.codec for channel in list(self._ledgers)],
             )
@@ -378,10 +381,10 @@ class BufferStore:
             ledger.give_back(number)
             holding.drop()
             raise
-        if holding.is_own and not ledger.has_lent(holding):
+        if holding.is_own and not self._is_lent(holding):
             ledger.give_back(number)
             holding.drop()
-            raise StaleBuffer(f"buffer {address} was not handed to who hands it back")
+            raise StaleBuffer(f"buffer {address} was handed to nobody who could hand it back")
         if is_known:
             # One lease is enough, and two that lend each other the same would wait for each other.
             ledger.give_back(number)
@@ -389,6 +392,10 @@ class BufferStore:
             ledger.accept(number)
             self._dues.setdefault(holding.address, []).append((ledger, number))
         return holding
+
+    def _is_lent(self, holding: Holding) -> bool:
+        """Tell whether anybody has it from here; who hands it back may have it from them."""
+        return any(ledger.has_lent(holding) for ledger in self._ledgers.values())
 
     async def wait_accepted(self) -> None:
         """Wait until all that was handed over is open there: it outlives this process then."""

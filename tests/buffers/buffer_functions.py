@@ -158,6 +158,13 @@ async def keep(*values: Any) -> None:
     kept.extend(values)
 
 
+async def keep_at(name: str, value: Any) -> None:
+    """Have another actor of the tree keep a value."""
+    async with actorsys.find_actor(name) as portal:
+        assert portal is not None
+        await portal.run(keep, value)
+
+
 async def keep_views() -> None:
     """Keep views of the buffers that are kept, and not the buffers."""
     kept[:] = [value.array()[::2] for value in kept]

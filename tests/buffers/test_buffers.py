@@ -335,6 +335,14 @@ async def test_a_buffer_goes_through_three_generations_and_comes_home() -> None:
             assert (found["fds"], found["maps"]) == (1, 1)
 
 
+async def test_a_buffer_comes_home_from_who_has_it_from_another() -> None:
+    async with open_workers("middle", "end") as (middle, end), open_buffer(10, "f8") as buffer:
+        await middle.run(remote.keep_at, "end", buffer)
+        assert await end.run(remote.give_kept) is buffer
+        await end.run(remote.drop)
+        await wait_quiet(middle, end, own=1)
+
+
 async def test_what_a_borrower_gives_back_to_a_borrower_is_let_go_by_both() -> None:
     async with open_workers("owner", "other") as (owner, other):
         buffer = await owner.run(remote.make, 10, 1.0)

@@ -130,11 +130,6 @@ async def read_late(topic: str, types: list[str]) -> None:
             assert type((await subscription.receive()).value).__name__ == name
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="BufferStore._unpack asks only the link that a buffer comes back over whether it was "
-    "lent, and two actors may have two links",
-)
 @simulated
 async def test_a_buffer_that_was_heard_can_be_handed_back_to_its_owner(sim: Simulation) -> None:
     async with open_actors("one") as (one,), Topic("ready").subscribe() as subscription:

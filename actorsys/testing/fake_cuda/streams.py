@@ -7,6 +7,7 @@ Nothing is done before: who does not wait reads old bytes, each time and not onc
 from __future__ import annotations
 
 import struct
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, NamedTuple
@@ -74,6 +75,8 @@ class Stream:
 
     def __init__(self, file: SharedFile) -> None:
         self.file = file
+        # The lock of a file keeps other processes out, and not other threads of this one.
+        self._mutex = threading.Lock()
 
     @classmethod
     def create(cls) -> Stream:
@@ -109,21 +112,40 @@ class Stream:
 
     def append(self, work: Work) -> None:
         """Queue work; only the process that has the stream does so."""
-        with locked(self.file):
+        with self._mutex, locked(self.file):
             done, queued = _HEAD.unpack(self.file.read(0, _HEAD.size))
             if queued - done >= _CAPACITY:
                 raise CudaRuleBroken("the fake queues no more; synchronize sometimes")
             self.file.write(_position(queued), work.pack())
             self.file.write(0, _HEAD.pack(done, queued + 1))
 
-    def run(self, position: int, do: Callable[[Work], None]) -> None:
-        """Do what was queued before *position*, which is not done."""
+    def run(self, position: int, do: Callable[[Work], None], wait: Callable[[Work], None]) -> None:
+        """Do what was queued before *position*, which is not done.
+
+        Waiting for another stream is work of that one: nothing is locked meanwhile, since it may
+        have to wait for something earlier in this one.
+        """
+        while (number := self._run_until_wait(position, do)) < position:
+            wait(self.read(number))
+            with self._mutex, locked(self.file):
+                if self.done == number:  # else somebody else has waited as well
+                    self._note_done(number)
+
+    def _run_until_wait(self, position: int, do: Callable[[Work], None]) -> int:
+        """Return the number of the first work that is to wait, or what is done if there is none."""
         if self.done >= position:
-            return
-        with locked(self.file):
+            return self.done
+        with self._mutex, locked(self.file):
             while (number := self.done) < position:
-                do(self.read(number))
-                self.file.write(0, _HEAD.pack(number + 1, self.queued))
+                work = self.read(number)
+                if work.operation == WAIT:
+                    break
+                do(work)
+                self._note_done(number)
+            return number
+
+    def _note_done(self, number: int) -> None:
+        self.file.write(0, _HEAD.pack(number + 1, self.queued))
 
 
 def _position(number: int) -> int:
@@ -146,7 +168,7 @@ class Worker:
         """Do what was queued on *stream* before *position*."""
         with self.opened(stream) as found:
             if found is not None:
-                found.run(position, self._do)
+                found.run(position, self._do, self._wait)
 
     @contextmanager
     def opened(self, address: FileAddress) -> Iterator[Stream | None]:
@@ -159,10 +181,10 @@ class Worker:
             if file is not None:
                 file.close()
 
+    def _wait(self, work: Work) -> None:
+        self.run(work.source, work.position)
+
     def _do(self, work: Work) -> None:
-        if work.operation == WAIT:
-            self.run(work.source, work.position)
-            return
         target = self._elements(work, work.target, work.offset)
         if target is None:
             return
