@@ -11,7 +11,7 @@ from trio.lowlevel import enable_ki_protection
 
 
 class Waiters:
-    """The tasks that wait at one place; they are all woken at once."""
+    """The tasks that wait at one place, in order."""
 
     __slots__ = ("_tasks",)
 
@@ -62,6 +62,12 @@ class Waiters:
             for task in tasks:
                 trio.lowlevel.reschedule(task)
             tasks.clear()
+
+    @enable_ki_protection
+    def wake_one(self) -> None:
+        """Wake the task that has waited longest, if any waits."""
+        if self._tasks:
+            trio.lowlevel.reschedule(self._tasks.pop(0))
 
     def wake_soon(self) -> None:
         """Wake them from between two scheduler passes.

@@ -6,9 +6,8 @@ import uuid
 from collections import OrderedDict
 from collections.abc import Callable, Container
 
-import trio
-
 from ..actor.parcels import Parcel
+from ..channel.waiters import Waiters
 
 _MAX_LATE = 10_000  # replies that are owed to nobody any more; an older one would be a response
 
@@ -21,7 +20,7 @@ class Ask:
         self.is_sent = False
         self.has_ended = False
         self._reply: Parcel | Exception = b""
-        self._done = trio.Event()
+        self._done = Waiters()
 
     def __repr__(self) -> str:
         state = "ended" if self.has_ended else "sent" if self.is_sent else "not sent"
@@ -29,7 +28,8 @@ class Ask:
 
     async def wait(self) -> Parcel:
         """Return the reply, packed, or raise why there is none."""
-        await self._done.wait()
+        while not self.has_ended:
+            await self._done.wait()
         if isinstance(self._reply, Exception):
             raise self._reply
         return self._reply
@@ -39,7 +39,7 @@ class Ask:
         if not self.has_ended:
             self.has_ended = True
             self._reply = reply
-            self._done.set()
+            self._done.wake()
 
 
 class Asks:

@@ -14,6 +14,7 @@ from trio.lowlevel import enable_ki_protection
 
 from ..actor import Context, current_actor
 from ..actor.parcels import Parcel
+from ..channel.waiters import Waiters
 from ..errors import BufferFault, ReceiveTimeout, RemoteProtocolError
 from ..histogram import Histogram
 from .kernel_context import Idle, KernelContext
@@ -59,7 +60,7 @@ class KernelHost:
         self._processed = 0
         self._errors = 0
         self._latency = Histogram()
-        self._changed = trio.lowlevel.ParkingLot()
+        self._changed = Waiters()
         self._has_room = trio.lowlevel.ParkingLot()
 
     def __repr__(self) -> str:
@@ -115,15 +116,15 @@ class KernelHost:
             elif self.should_terminate:
                 return None
             elif not self.is_active:
-                await self._changed.park()
+                await self._changed.wait()
             else:
                 self._want_more()
                 if seconds == math.inf:  # by far the most common, and a scope costs its time
-                    await self._changed.park()
+                    await self._changed.wait()
                     continue
                 before = trio.current_time()
                 with trio.move_on_after(seconds) as patience:
-                    await self._changed.park()
+                    await self._changed.wait()
                 if patience.cancelled_caught:
                     return None
                 seconds -= trio.current_time() - before
@@ -193,7 +194,7 @@ class KernelHost:
     async def wait_active(self) -> None:
         """Wait until messages may be taken, or the kernel shall end."""
         while not (self.is_active or self.should_terminate):
-            await self._changed.park()
+            await self._changed.wait()
 
     # --- handing out ---------------------------------------------------------------------
 
@@ -248,7 +249,7 @@ class KernelHost:
             self._is_watched = True
             self._tell_idle()
             return
-        self._changed.unpark_all()
+        self._changed.wake()
 
     def report_counts(self) -> None:
         """Tell the runtime what only this process knows."""

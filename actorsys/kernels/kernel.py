@@ -6,7 +6,6 @@ import contextlib
 import copy
 import logging
 import math
-import uuid
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -35,6 +34,7 @@ from .requests import IncomingRequests, OnRequest
 from .responses import Responses
 from .ring_kernels import KernelState, MailboxOptions
 from .statistics import Counted, KernelStatistics, checked_counts
+from .uuids import uuid_of
 from .wiring import ToKernel, ToRuntime, Wiring
 
 logger = logging.getLogger("actorsys.kernels")
@@ -171,7 +171,7 @@ class Kernel:
     def _on_response(self, parcel: Parcel, priority: int, correlation: bytes | None) -> None:
         if not is_parcel(parcel):
             raise TypeError("a response is a packed message")
-        key = uuid.UUID(bytes=correlation) if correlation is not None else None
+        key = uuid_of(correlation) if correlation is not None else None
         if key is not None and self._asks.answer(key, parcel):
             return
         if key is not None and self._asks.forget_late(key):

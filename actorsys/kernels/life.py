@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import copy
 
-import trio
-
+from ..channel.waiters import Waiters
 from ..errors import ActorUnavailable
 from .ring_kernels import KernelState
 
@@ -19,7 +18,7 @@ class Life:
         self.state = KernelState.LAUNCHED
         self.failure: Exception | None = None
         self._kernel_name = kernel_name
-        self._changed = trio.lowlevel.ParkingLot()
+        self._changed = Waiters()
 
     def __repr__(self) -> str:
         return f"<Life of {self._kernel_name!r}: {self.state.value}>"
@@ -53,15 +52,15 @@ class Life:
     def enter(self, state: KernelState, failure: Exception | None = None) -> None:
         """Be in *state* from now on."""
         self.state, self.failure = state, failure
-        self._changed.unpark_all()
+        self._changed.wake()
 
     def note_change(self) -> None:
         """Let everybody who waits look again: at the state, the link, the mailbox or the gate."""
-        self._changed.unpark_all()
+        self._changed.wake()
 
     async def wait_change(self) -> None:
         """Wait until there is something to look at again."""
-        await self._changed.park()
+        await self._changed.wait()
 
     async def wait_state(self, state: KernelState) -> None:
         """Wait until it is in *state*.
@@ -74,9 +73,9 @@ class Life:
         while self.state is not state:
             if self.is_over:
                 raise self.gone()
-            await self._changed.park()
+            await self._changed.wait()
 
     async def wait_over(self) -> None:
         """Wait until it has ended."""
         while not self.is_over:
-            await self._changed.park()
+            await self._changed.wait()

@@ -8,6 +8,7 @@ from collections.abc import Callable
 import trio
 
 from ..actor.parcels import Parcel
+from ..channel.waiters import Waiters
 from ..errors import ReceiveTimeout
 from .priority_queue import PriorityQueue
 
@@ -27,7 +28,7 @@ class Responses:
         self._queue: PriorityQueue[Parcel] = PriorityQueue()
         self._freed = 0
         self._make_end: Callable[[], Exception] | None = None
-        self._has_one = trio.lowlevel.ParkingLot()
+        self._has_one = Waiters()
 
     def __repr__(self) -> str:
         return f"<Responses: {len(self._queue)} of {self._capacity}>"
@@ -46,12 +47,12 @@ class Responses:
         if len(self._queue) >= self._capacity + _MAX_UNOWED:
             raise ValueError("more responses than there is room for")
         self._queue.push(parcel, priority)
-        self._has_one.unpark()
+        self._has_one.wake_one()
 
     def end(self, make_error: Callable[[], Exception]) -> None:
         """Expect no more: whoever finds nothing gets an error."""
         self._make_end = make_error
-        self._has_one.unpark_all()
+        self._has_one.wake()
 
     async def receive(self, seconds: float) -> Parcel:
         """Return the next one, packed.
@@ -77,7 +78,7 @@ class Responses:
         while not self._queue:
             if self._make_end is not None:
                 raise self._make_end()
-            await self._has_one.park()
+            await self._has_one.wait()
 
     def take_freed(self) -> int:
         """Return how much room was freed since it was told last; 0 until half of it was."""

@@ -19,6 +19,7 @@ from operator import attrgetter
 from typing import Any, NamedTuple, Union
 
 from ..errors import EncodeError, RemoteProtocolError
+from .uuids import uuid_of
 
 TAG_KEY = "@"
 VERSION_KEY = "@version"
@@ -81,7 +82,7 @@ class Schema:
             fields = self._fields_of(message)
         name = ""
         try:
-            for name, write, _ in self.forms:
+            for name, write, _ in self._forms or self.forms:
                 fields[name] = write(fields[name])
         except EncodeError as error:
             raise self.name_field(name, error) from None
@@ -123,7 +124,7 @@ class Schema:
             fields = self._upgraded(fields, version)
         if tuple(fields) != self._names and fields.keys() != self._name_set:
             fields = self._completed(fields)
-        for name, _, read in self.forms:
+        for name, _, read in self._forms or self.forms:
             fields[name] = read(fields[name])
         made: Any = object.__new__(self._cls)
         if not self._has_slots:
@@ -240,19 +241,9 @@ def _write_uuid(value: Any) -> bytes:
 def _read_uuid(value: Any) -> uuid.UUID:
     if type(value) is uuid.UUID:
         return value
-    # What UUID(bytes=value) does, in a third of the time: every message has one.
-    if type(value) is not bytes or len(value) != _UUID_BYTES:
-        raise ValueError(f"a UUID has {_UUID_BYTES} bytes")
-    made = _new_uuid(uuid.UUID)
-    _set_uuid(made, "int", int.from_bytes(value, "big"))
-    _set_uuid(made, "is_safe", _UNKNOWN_SAFETY)
-    return made
-
-
-_UUID_BYTES = 16
-_UNKNOWN_SAFETY = uuid.SafeUUID.unknown
-_new_uuid = object.__new__
-_set_uuid = object.__setattr__
+    if type(value) is not bytes:
+        raise ValueError("a UUID travels as bytes")
+    return uuid_of(value)
 
 
 def _write_datetime(value: Any) -> str:

@@ -63,6 +63,7 @@ _MAX_SEGMENTS = 1024
 _SEGMENTS_END = 1 + len(_SEGMENTS_KEY)
 _TIMESTAMP_AS_DATETIME = 3
 _MAX_UNCHECKED_ELEMENTS = 2**18  # 2 MiB: each array may announce an element for each byte
+_MAX_TRUSTED_BYTES = 512  # whatever so few announce, msgpack reserves no more than 2 MiB for it
 _NOT_CONTAINERS = bytes([*range(0x80), *range(0xA0, 0xDC), *range(0xE0, 0x100)])
 """Every byte that cannot open an array or a map: deleting them leaves an upper bound of the
 nesting."""
@@ -156,7 +157,9 @@ class Codec:
           ValueError: a part of it means nothing in this process.
         """
         self._fault = None
-        value = self.unpack_nested(data)
+        if len(data) > _MAX_TRUSTED_BYTES:
+            self._check_announced(data)
+        value = self._unpack(data)
         if self._fault is not None:
             raise self._take_fault()
         return value
