@@ -38,24 +38,16 @@ from .actor import (
     ActorStatistics,
     Context,
     Down,
-    Endpoint,
     MsgStream,
     Portal,
     Subscription,
     actors,
-    adopt,
     current_actor,
     find_actor,
     monitor,
-    open_buffer,
-    open_endpoint,
-    open_link,
-    resolve_buffer,
     trace_context,
     wait_for_actor,
 )
-from .bridges import Bridge, to_asyncio, to_trio
-from .buffers import Buffer, BufferStatistics
 from .channel import context
 from .errors import (
     ActorDied,
@@ -104,20 +96,16 @@ from .errors import (
 )
 from .histogram import Histogram
 from .limits import Limits, RoutingLimits
-from .supervise import (
-    ActorNursery,
-    Backoff,
-    OneCancelsAll,
-    OneForAll,
-    OneForOne,
-    RestForOne,
-    open_nursery,
-    run,
-)
-from .transport import Tls
 from .wire import register_error, register_type
 
 if TYPE_CHECKING:
+    from .actor.endpoint import Endpoint, open_endpoint
+    from .actor.link import open_link
+    from .actor.open_buffer import adopt, open_buffer, resolve_buffer
+    from .bridges.bridge import Bridge
+    from .bridges.to_asyncio import to_asyncio, to_trio
+    from .buffers.buffer import Buffer
+    from .buffers.store import BufferStatistics
     from .devices import (
         BufferState,
         MemoryPool,
@@ -158,7 +146,18 @@ if TYPE_CHECKING:
         RoutingStatistics,
         open_dispatcher,
     )
+    from .supervise import (
+        ActorNursery,
+        Backoff,
+        OneCancelsAll,
+        OneForAll,
+        OneForOne,
+        RestForOne,
+        open_nursery,
+        run,
+    )
     from .topics import Publication, Publisher, Topic, TopicSubscription
+    from .transport.tls import Tls
 
 __version__ = "0.1.0"
 
@@ -284,6 +283,19 @@ __all__ = [
 ]
 
 _LATER = {
+    "supervise": {
+        "ActorNursery",
+        "Backoff",
+        "OneCancelsAll",
+        "OneForAll",
+        "OneForOne",
+        "RestForOne",
+        "open_nursery",
+        "run",
+    },
+    "bridges": {"Bridge", "to_asyncio", "to_trio"},
+    "buffers": {"Buffer", "BufferStatistics", "adopt", "open_buffer", "resolve_buffer"},
+    "links": {"Endpoint", "Tls", "open_endpoint", "open_link"},
     "devices": {"BufferState", "MemoryPool", "PoolStatistics", "UnifiedBuffer", "get_memory_pool"},
     "routing": {
         "DeadLetter",
@@ -320,37 +332,76 @@ _LATER = {
         "ring_kernel",
     },
 }
-"""Names of the floors that are imported when they are used: a process without starts sooner."""
+"""Names that are imported when they are used: an actor that has none of it is smaller, and starts
+sooner."""
 
 
 def __getattr__(name: str) -> Any:
     """Import what is in `_LATER` when it is used."""
-    for floor, names in _LATER.items():
+    for place, names in _LATER.items():
         if name in names:
-            return getattr(_import_floor(floor), name)
+            value = globals()[name] = getattr(_import(place), name)
+            return value
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
-def _import_floor(floor: str) -> types.ModuleType:
-    if floor == "devices":
-        from . import devices
+def _import(place: str) -> types.ModuleType | types.SimpleNamespace:
+    match place:
+        case "supervise":
+            from . import supervise
 
-        return devices
-    if floor == "pools":
-        from . import pools
+            return supervise
+        case "bridges":
+            from . import bridges
 
-        return pools
-    if floor == "routing":
-        from . import routing
+            return bridges
+        case "devices":
+            from . import devices
 
-        return routing
-    if floor == "topics":
-        from . import topics
+            return devices
+        case "pools":
+            from . import pools
 
-        return topics
-    from . import kernels
+            return pools
+        case "routing":
+            from . import routing
 
-    return kernels
+            return routing
+        case "topics":
+            from . import topics
+
+            return topics
+        case "kernels":
+            from . import kernels
+
+            return kernels
+        case "buffers":
+            return _import_buffers()
+    return _import_links()
+
+
+def _import_buffers() -> types.SimpleNamespace:
+    from .actor.open_buffer import adopt, open_buffer, resolve_buffer
+    from .buffers.buffer import Buffer
+    from .buffers.store import BufferStatistics
+
+    return types.SimpleNamespace(
+        Buffer=Buffer,
+        BufferStatistics=BufferStatistics,
+        adopt=adopt,
+        open_buffer=open_buffer,
+        resolve_buffer=resolve_buffer,
+    )
+
+
+def _import_links() -> types.SimpleNamespace:
+    from .actor.endpoint import Endpoint, open_endpoint
+    from .actor.link import open_link
+    from .transport.tls import Tls
+
+    return types.SimpleNamespace(
+        Endpoint=Endpoint, Tls=Tls, open_endpoint=open_endpoint, open_link=open_link
+    )
 
 
 def __dir__() -> list[str]:

@@ -14,7 +14,8 @@ from trio.lowlevel import enable_ki_protection
 
 from ..channel import Channel, Exposure
 from ..errors import Uid
-from ..transport import Tls, Transport, is_local, listen_at
+from ..transport import Transport, is_local, listen_at
+from ..transport.tls import Tls
 from ..wire import Credentials, Session
 from ..wire.handshake import KEY_BYTES
 from .current import current_actor

@@ -8,7 +8,8 @@ from contextlib import asynccontextmanager
 from trio.lowlevel import enable_ki_protection
 
 from ..channel import Exposure, connect_channel
-from ..transport import Tls, connect
+from ..transport import connect
+from ..transport.tls import Tls
 from ..wire import Credentials
 from .current import current_actor
 from .endpoint import check_key

@@ -6,7 +6,8 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
-from ..buffers import Buffer, Layout
+from ..buffers.buffer import Buffer
+from ..buffers.layout import Layout
 from .current import current_actor
 
 

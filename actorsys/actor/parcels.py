@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from ..buffers import Buffer
+from ..buffers.buffer import Buffer
 from ..errors import ActorsysError, EncodeError, RemoteProtocolError
 from ..limits import Limits
 from ..wire import Codec

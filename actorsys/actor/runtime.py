@@ -16,10 +16,10 @@ import tricycle
 import trio
 from trio.lowlevel import enable_ki_protection
 
-from ..buffers import BufferStore
 from ..channel import Channel, ChannelStatistics, Exposure
 from ..errors import Uid
 from ..limits import Limits
+from .buffer_access import BufferAccess
 from .current import being
 from .directory import Directory
 from .host import Host
@@ -29,6 +29,7 @@ from .registry import Registry, TreeRegistry
 
 if TYPE_CHECKING:
     from ..bridges import Bridge
+    from ..buffers.store import BufferStore
     from .linked_peer import FoundPeer
 
 _UNIQUE_BYTES = 8
@@ -153,7 +154,7 @@ class Actor:
         self.found_peers = weakref.WeakValueDictionary()
         self.root_uid = root_uid or uid
         self.attachments: dict[type, object] = {}
-        self.buffers = BufferStore(limits, services, host.run_blocking)
+        self.buffer_access = BufferAccess(limits, services, host.run_blocking)
         self.bridge: Bridge | None = None
         self.children_count = 0
         self.stop_request: StopRequest | None = None
@@ -168,6 +169,11 @@ class Actor:
     def name(self) -> str:
         """Its name, the first part of its uid."""
         return self.uid[0]
+
+    @property
+    def buffers(self) -> BufferStore:
+        """Its buffers; loaded when they are first asked for."""
+        return self.buffer_access.store
 
     def statistics(self) -> ActorStatistics:
         """Return what this actor is doing right now."""
@@ -206,7 +212,7 @@ class Actor:
                 await channel.run()
         finally:
             self.channels.discard(channel)
-            self.buffers.detach(channel)
+            self.buffer_access.detach(channel)
 
 
 @asynccontextmanager
@@ -239,7 +245,7 @@ async def open_runtime(
             with being(actor):
                 yield actor
         finally:
-            actor.buffers.close()
+            actor.buffer_access.close()
 
 
 _root: Actor | None = None

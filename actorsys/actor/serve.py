@@ -11,7 +11,7 @@ from typing import Any
 
 import trio
 
-from ..buffers import NOTE
+from ..buffers.codes import NOTE
 from ..channel import Channel, Exposure, IncomingCall, RuntimeCall, Service, Target
 from ..channel.dispatch import RuntimeFunction
 from ..channel.remote_errors import pack_cancelled
@@ -40,11 +40,11 @@ def make_channel(
     The peer can call what *exposure* has, and *functions*, *calls* and *notices* of the runtime.
     """
     transport, session, rest = connection
-    notices = {NOTE: actor.buffers.on_note, **notices}
+    notices = {NOTE: actor.buffer_access.on_note, **notices}
     run = functools.partial(run_call, actor)
     service = Service(exposure, run, functions, notices, calls)
     channel = Channel(transport, session, service, actor.limits, rest, is_remote=is_remote)
-    actor.buffers.attach(channel)
+    actor.buffer_access.attach(channel)
     return channel
 
 

@@ -1,8 +1,4 @@
-"""Memory that is handed over, and not copied."""
+"""Memory that is handed over, and not copied.
 
-from .buffer import Buffer
-from .layout import Layout
-from .leases import NOTE
-from .store import BufferStatistics, BufferStore
-
-__all__ = ["NOTE", "Buffer", "BufferStatistics", "BufferStore", "Layout"]
+Nothing is imported here: an actor loads its `store` when it meets the first buffer.
+"""

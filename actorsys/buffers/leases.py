@@ -17,10 +17,8 @@ from typing import Any
 from ..channel import Channel
 from ..channel.waiters import Waiters
 from ..errors import RemoteProtocolError
+from .codes import NOTE
 from .holding import Holding
-
-NOTE = "buffers"
-"""The function of the runtime that takes notes: ``accepted`` and ``released``, lists of numbers."""
 
 _NOTED_AT_ONCE = 40  # two lists of so many fit into the smallest message that a peer may announce
 

@@ -18,6 +18,7 @@ from ..wire.extensions import NUMPY_ARRAY
 from .block import Block, BorrowedBlock, BufferAddress
 from .block_pool import BlockPool
 from .buffer import Buffer
+from .codes import BUFFER, SHARED_ARRAY
 from .holding import Holding
 from .janitor import Janitor
 from .layout import Layout
@@ -28,10 +29,6 @@ if TYPE_CHECKING:
     from .settling import RunBlocking
 
 T = TypeVar("T")
-
-BUFFER = 32
-SHARED_ARRAY = 33
-"""Extension codes."""
 
 _HOST = "cpu"
 _MAX_LEASE = 2**63
@@ -345,6 +342,10 @@ class BufferStore:
     def _take_back(self, ledger: Ledger, lease: Lease) -> None:
         self._handed_over -= 1
         ledger.take_back(lease)
+
+    def pack_array(self, channel: Channel, array: Any) -> bytes | None:
+        """Return how a large array goes over *channel*; None if it goes as it is."""
+        return self._pack_array(self._ledgers[channel], array) if is_supported() else None
 
     def _pack_array(self, ledger: Ledger, array: Any) -> bytes | None:
         """Put a copy of a large array where the peer finds it; None where that does not pay."""

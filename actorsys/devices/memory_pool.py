@@ -8,7 +8,9 @@ from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
 from ..actor import Actor, current_actor
-from ..buffers import Buffer, BufferStore, Layout
+from ..buffers.buffer import Buffer
+from ..buffers.layout import Layout
+from ..buffers.store import BufferStore
 from .unified_buffer import UnifiedBuffer
 
 

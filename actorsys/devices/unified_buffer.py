@@ -8,7 +8,8 @@ from contextlib import contextmanager
 from typing import Any
 
 from ..actor import current_actor
-from ..buffers import Buffer, Layout
+from ..buffers.buffer import Buffer
+from ..buffers.layout import Layout
 from ..errors import BufferReleased, DeviceUnavailable
 from .device import Device, find_device
 

@@ -67,7 +67,7 @@ async def _end_calls(actor: Actor) -> None:
     for channel in channels:
         await channel.table.wait_idle()
         await channel.wait_flushed()
-    await actor.buffers.wait_accepted()
+    await actor.buffer_access.wait_accepted()
 
 
 async def _stop_when_lost(actor: Actor, channel: Channel) -> None:

@@ -11,7 +11,6 @@ from .interface import Listener, Transport
 from .memory import MemoryListener, MemoryTransport, memory_transport_pair
 from .sockets import SocketTransport
 from .tcp import connect_tcp, listen_tcp
-from .tls import Tls, TlsTransport, connect_tls, listen_tls
 from .unix import connect_unix, listen_unix
 
 __all__ = [
@@ -19,18 +18,14 @@ __all__ = [
     "MemoryListener",
     "MemoryTransport",
     "SocketTransport",
-    "Tls",
-    "TlsTransport",
     "Transport",
     "connect",
     "connect_tcp",
-    "connect_tls",
     "connect_unix",
     "is_local",
     "listen",
     "listen_at",
     "listen_tcp",
-    "listen_tls",
     "listen_unix",
     "memory_transport_pair",
 ]

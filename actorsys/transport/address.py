@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import ipaddress
+from typing import TYPE_CHECKING
 
-from . import tcp, tls, unix
+from . import tcp, unix
 from .interface import Listener, Transport
-from .tls import Tls
 
-_SCHEMES = (tcp.SCHEME, tls.SCHEME, unix.SCHEME)
+if TYPE_CHECKING:
+    from .tls import Tls
+
+_TLS = "tls"
+_SCHEMES = (tcp.SCHEME, _TLS, unix.SCHEME)
 
 
 async def listen(scheme: str, backlog: int) -> Listener:
@@ -34,6 +38,8 @@ async def listen_at(address: str, backlog: int, tls_files: Tls | None) -> Listen
     scheme, _, place = address.partition(":")
     wanted = _wanted_tls(scheme, tls_files)
     if wanted is not None:
+        from . import tls  # most trees stay on one machine, and do without
+
         return await tls.listen_tls(place, wanted, backlog)
     if scheme == tcp.SCHEME:
         return await tcp.listen_tcp(backlog, place)
@@ -52,6 +58,8 @@ async def connect(address: str, tls_files: Tls | None = None) -> Transport:
     scheme, _, place = address.partition(":")
     wanted = _wanted_tls(scheme, tls_files)
     if wanted is not None:
+        from . import tls
+
         return await tls.connect_tls(place, wanted)
     if scheme == tcp.SCHEME:
         return await tcp.connect_tcp(place)
@@ -73,9 +81,9 @@ def is_local(address: str) -> bool:
 
 
 def _wanted_tls(scheme: str, tls_files: Tls | None) -> Tls | None:
-    if scheme == tls.SCHEME and tls_files is None:
+    if scheme == _TLS and tls_files is None:
         raise ValueError("a tls: address needs tls=Tls(certificate=..., key=..., ca=...)")
-    if scheme != tls.SCHEME and tls_files is not None:
+    if scheme != _TLS and tls_files is not None:
         raise ValueError(f"tls= goes with an address tls:host:port, not {scheme}:...")
     return tls_files
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import enum
 import functools
 import gc
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, Union
 
@@ -82,6 +82,7 @@ class Codec:
         self._by_code: dict[int, Encode] = {}
         self._decoders: dict[int, Decode] = {}
         self._diverted: dict[int, tuple[int, Callable[[Any], bytes | None]]] = {}
+        self._later: dict[int, Callable[[], object]] = {}
         self._undos: list[Callable[[], None]] = []
         self._packers: list[msgpack.Packer] = []
         self._packing_depth = 0
@@ -113,6 +114,10 @@ class Codec:
             self._by_code[code] = encode
             if cls is not None:
                 self._encoders[cls] = (code, encode)
+
+    def extend_later(self, codes: Iterable[int], load: Callable[[], object]) -> None:
+        """Have *load* add extensions when one of *codes* has arrived for the first time."""
+        self._later.update(dict.fromkeys(codes, load))
 
     def divert(self, code: int, other: int, encode: Callable[[Any], bytes | None]) -> None:
         """Let what travels as extension *code* travel as *other*, unless *encode* returns None."""
@@ -324,6 +329,9 @@ class Codec:
 
     def _decode_extension(self, code: int, data: bytes) -> Any:
         decode = self._decoders.get(code)
+        if decode is None and code in self._later:
+            self._later.pop(code)()
+            decode = self._decoders.get(code)
         if decode is None:
             return self.undecodable(f"extension {code} is not known in the receiving process")
         try:

@@ -20,7 +20,7 @@ import trio
 
 import actorsys
 from actorsys import Buffer, current_actor, open_buffer, resolve_buffer
-from actorsys.buffers import Layout
+from actorsys.buffers.layout import Layout
 from actorsys.buffers.leases import Ledger
 
 _LINK = "/memfd:actorsys"

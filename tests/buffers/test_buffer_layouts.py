@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from actorsys import NotShareable, StaleBuffer
-from actorsys.buffers import Layout
+from actorsys.buffers.layout import Layout
 
 SHAPES = st.lists(st.integers(0, 5), max_size=6).map(tuple)
 SCALARS = st.one_of(

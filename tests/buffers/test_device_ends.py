@@ -18,8 +18,8 @@ import trio.testing
 
 import actorsys
 from actorsys import Portal, current_actor, open_buffer, resolve_buffer
-from actorsys.buffers import Layout
 from actorsys.buffers.device_block import DeviceBlock
+from actorsys.buffers.layout import Layout
 from actorsys.cuda import Gpu, find_gpu
 from actorsys.memory import read_stat
 from actorsys.testing import Simulation, fake_cuda

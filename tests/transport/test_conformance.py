@@ -15,15 +15,13 @@ from trio.testing import wait_all_tasks_blocked
 from actorsys.testing.conformance import LISTENER_CHECKS, TRANSPORT_CHECKS, Place, Subject
 from actorsys.transport import (
     MemoryListener,
-    TlsTransport,
     Transport,
     connect,
-    connect_tls,
     listen,
-    listen_tls,
     memory_transport_pair,
 )
 from actorsys.transport.interface import checked_count
+from actorsys.transport.tls import TlsTransport, connect_tls, listen_tls
 
 KINDS = ["tcp", "unix", "memory", "tls"]
 

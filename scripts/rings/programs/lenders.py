@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from actorsys import Buffer, current_actor
-from actorsys.buffers import Layout
+from actorsys.buffers.layout import Layout
 
 _held: list[tuple[Buffer, Any, float]] = []
 _MOST_HELD = 3
