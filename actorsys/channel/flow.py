@@ -15,6 +15,7 @@ from trio.lowlevel import enable_ki_protection
 
 from ..errors import ActorsysError, ChannelBroken, ChannelClosed, retell
 from ..wire import EncodedFrame, Item, ReceiveWindow, SendCredit, undone_on_error
+from .pacing import Pacing
 from .waiters import Waiters
 
 if TYPE_CHECKING:
@@ -41,11 +42,10 @@ class Flow:
         "_credit",
         "_failure",
         "_items",
-        "_paused_at",
+        "_pacing",
         "_peer_stopped",
         "_sink",
         "_stopped",
-        "_unpaused",
         "_window",
         "failure_told",
     )
@@ -61,8 +61,8 @@ class Flow:
         self._failure: BaseException | None = None
         self._sink: Callable[[Any], None] | None = None
         self.failure_told = False
-        self._unpaused = 0
-        self._paused_at = trio.current_time()
+        limits = channel.limits
+        self._pacing = Pacing(limits.items_per_checkpoint, limits.checkpoint_seconds)
         self._changed = Waiters()
 
     def __repr__(self) -> str:
@@ -119,10 +119,8 @@ class Flow:
     async def _wait_turn(self) -> None:
         if self._credit.available <= 0 or self._channel.outbox.is_full:
             await self._wait_sendable()
-        elif self._is_pause_due():
-            await self._pause()
         else:
-            await trio.lowlevel.checkpoint_if_cancelled()
+            await self._pacing.checkpoint()
 
     @enable_ki_protection
     def send_frame_nowait(self, frame: EncodedFrame) -> bool:
@@ -174,7 +172,7 @@ class Flow:
           EncodeError, BufferFault: this item means nothing here; the next one may.
         """
         if self._items:
-            await self._pause()
+            await self._pacing.pause()
         while not self._items:
             self._check_failure()
             if self._stopped:
@@ -195,10 +193,7 @@ class Flow:
     async def __anext__(self) -> Any:
         """Return the next item, as `receive`, for a loop over all of them."""
         if self._items:
-            if self._is_pause_due():
-                await self._pause()
-            else:
-                await trio.lowlevel.checkpoint_if_cancelled()
+            await self._pacing.checkpoint()
             if self._items:
                 return self._take()
         try:
@@ -262,25 +257,11 @@ class Flow:
 
     # --- inside --------------------------------------------------------------------------
 
-    def _is_pause_due(self) -> bool:
-        """Tell whether other tasks have waited long enough while this one never had to."""
-        self._unpaused += 1
-        limits = self._channel.limits
-        return (
-            self._unpaused >= limits.items_per_checkpoint
-            or trio.current_time() - self._paused_at > limits.checkpoint_seconds
-        )
-
-    async def _pause(self) -> None:
-        self._unpaused = 0
-        self._paused_at = trio.current_time()
-        await trio.lowlevel.checkpoint()
-
     async def _wait_sendable(self) -> None:
-        self._unpaused = 0
         while self._credit.available <= 0 and not self._is_over:
             await self._changed.wait()
         await self._channel.outbox.wait_room()
+        self._pacing.begin()
 
     def _check_failure(self) -> None:
         if self._failure is not None:

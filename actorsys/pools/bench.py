@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextvars
 import inspect
 import math
+import operator
 import threading
 from collections import deque
 from collections.abc import Mapping
@@ -21,6 +22,7 @@ import trio
 
 from ..actor import Actor, Context, current_actor, trace_context
 from ..channel import Channel, Flow, Target, context
+from ..channel.pacing import Pacing
 from ..channel.remote_errors import pack_cancelled
 from ..errors import (
     ActorsysError,
@@ -58,7 +60,8 @@ class Bench:
         self._waiting: deque[Order] = deque()
         self._orders: dict[int, Order] = {}
         self._arrived = trio.lowlevel.ParkingLot()
-        self._paused_at = 0.0
+        limits = actor.limits
+        self._pacing = Pacing(limits.items_per_checkpoint, limits.checkpoint_seconds)
         self._written_at = 0.0
         self._has_unsafe = False
         self.line = Line(link, flow, self._on_message)
@@ -108,7 +111,8 @@ class Bench:
         """Run one call after the other."""
         clean = contextvars.copy_context()
         while True:
-            await self._let_others_run()
+            if self._pacing.is_pause_due():  # the reader has to see cancellations
+                await self._pacing.pause()
             while not self._waiting:
                 await self._arrived.park()
             if self._must_write():
@@ -117,17 +121,10 @@ class Bench:
             if order is None:
                 continue
             await self._run(order)
-            if contextvars.copy_context() != clean:
+            if not _are_same(contextvars.copy_context(), clean):
                 # What one call has set is not for the next one.
                 clean.run(self._tasks.start_soon, self.work)
                 return
-
-    async def _let_others_run(self) -> None:
-        """Let the reader see cancellations, where calls that never wait follow one another."""
-        now = trio.current_time()
-        if now - self._paused_at > self._actor.limits.checkpoint_seconds:
-            await trio.lowlevel.checkpoint()
-            self._paused_at = trio.current_time()
 
     def _must_write(self) -> bool:
         """Tell whether results have to leave before the next call begins.
@@ -184,9 +181,7 @@ class Bench:
             if isinstance(error, BaseExceptionGroup) and error.subgroup(trio.Cancelled):
                 raise
             # Not even SystemExit ends the worker: it is the function that wanted to leave.
-            self._has_unsafe = True
-            failed = turn.current if turn is not None and turn.current is not None else order
-            self._tell_error(failed, self._link.pack_error(error))
+            self._fail(turn.current or order if turn is not None else order, error)
             return
         finally:
             if token is not None:
@@ -208,10 +203,18 @@ class Bench:
             del self._turns[scope]
         if finished is not None:
             order, value, error = finished
+            if isinstance(error, StopIteration):
+                self._fail(order, error)  # what a coroutine raises is never this
+                return
             if error is not None:
                 raise error
             self._has_unsafe = True
             self._tell_return(order, await value if inspect.isawaitable(value) else value)
+
+    def _fail(self, order: Order, error: BaseException) -> None:
+        """Tell of an error of the function."""
+        self._has_unsafe = True
+        self._tell_error(order, self._link.pack_error(error))
 
     async def _end_cancelled(self, order: Order, turn: Turn | None) -> None:
         """Tell of a cancellation; a thread that was left behind keeps its place."""
@@ -284,6 +287,15 @@ class Bench:
     def _tell(self, order: Order, frame: bytes) -> None:
         del self._orders[order.number]
         self.line.post(frame)
+
+
+def _are_same(one: contextvars.Context, other: contextvars.Context) -> bool:
+    """Tell whether both hold the same objects; arrays, for one, cannot be compared."""
+    if len(one) != len(other):
+        return False
+    return all(map(operator.is_, one, other)) and all(
+        map(operator.is_, one.values(), other.values())
+    )
 
 
 def _nothing() -> None:

@@ -1,8 +1,8 @@
-"""The task that takes items out of an asynchronous iterable."""
+"""The task that takes items out of an asynchronous iterator."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from typing import Any
 
 import trio
@@ -13,12 +13,13 @@ from ..channel.waiters import Waiters
 class Feeder:
     """Takes *items* one by one, while there is room for more, and gives each to *take*.
 
-    *on_exhausted* is called at their end, *on_error* with what they have raised.
+    *on_exhausted* is called at their end, *on_error* with what they, or their clean-up, have
+    raised. A generator is closed at the end; anything else belongs to whoever made it.
     """
 
     def __init__(
         self,
-        items: AsyncIterable[Any],
+        items: AsyncIterator[Any],
         has_room: Callable[[], bool],
         take: Callable[[Any], None],
         on_exhausted: Callable[[], None],
@@ -49,35 +50,42 @@ class Feeder:
         self._room.wake()
 
     def stop(self) -> None:
-        """Take no more; the iterable is closed, if it can be."""
+        """Take no more; a generator is closed."""
         self._scope.cancel()
         if not self._has_begun:
             self._has_begun = True
             self._ended.set()
 
     async def wait_ended(self) -> None:
-        """Wait until the iterable has ended or is closed."""
+        """Wait until nothing is taken any more, and a generator is closed."""
         await self._ended.wait()
 
     async def _run(self) -> None:
+        """Feed; whatever the items raise is for this map, and not for the pool."""
         try:
             with self._scope:
                 await self._feed()
+        except trio.Cancelled:
+            raise
+        except BaseExceptionGroup as group:
+            cancelled, errors = group.split(trio.Cancelled)
+            if errors is not None:
+                self._on_error(errors)
+            if cancelled is not None:
+                raise cancelled from None
+        except BaseException as error:
+            self._on_error(error)
         finally:
             self._ended.set()
 
     async def _feed(self) -> None:
-        iterator = aiter(self._items)
         try:
             while True:
                 while not self._has_room():
                     await self._room.wait()
-                self._take(await anext(iterator))
+                self._take(await anext(self._items))
         except StopAsyncIteration:
             self._on_exhausted()
-        except Exception as error:
-            self._on_error(error)
         finally:
-            close = getattr(iterator, "aclose", None)
-            if close is not None:
-                await close()
+            if isinstance(self._items, AsyncGenerator):
+                await self._items.aclose()

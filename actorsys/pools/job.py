@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from ..actor import trace_context
 from ..errors import ActorUnavailable
 
 if TYPE_CHECKING:
@@ -16,10 +17,10 @@ OnEnd = Callable[["Job"], None]
 
 
 class Job:
-    """A call, from `Pool.submit` to its end. Owned by whoever made it.
+    """A call, from `Scheduler.submit` to its end. Owned by whoever made it.
 
-    ``worker`` is the one that has it at hand, None while it waits; ``rank`` is its place in the
-    order in which the pool was given its jobs.
+    ``worker`` is the one that has it at hand, None while it waits, and ``number`` what it is called
+    there; ``rank`` is its place in the order in which the pool was given its jobs.
     """
 
     __slots__ = (
@@ -33,6 +34,7 @@ class Job:
         "is_cancelled",
         "key",
         "kwargs",
+        "number",
         "rank",
         "retries_left",
         "trace",
@@ -51,7 +53,6 @@ class Job:
         key: Hashable = None,
         retries: int = 0,
         deadline: float = math.inf,
-        trace: str | None = None,
         index: int = 0,
     ) -> None:
         self.function = function
@@ -60,10 +61,11 @@ class Job:
         self.key = key
         self.retries_left = retries
         self.deadline = deadline
-        self.trace = trace
+        self.trace = trace_context.get()
         self.index = index
         self.tries = 0
         self.rank = 0
+        self.number = 0
         self.worker: Worker | None = None
         self.is_cancelled = False
         self.has_ended = False

@@ -94,12 +94,22 @@ class Journal:
         return True
 
     def find(self, number: int) -> tuple[Any] | None:
-        """Return the result of call *number* in a tuple, or None if it was not kept."""
+        """Return the result of call *number* in a tuple, or None if it was not kept.
+
+        The worker may have written anything here: what `keep` does not write is no result.
+        """
         word = self._word_of(number)
         if self._words[word] != number:
             return None
         start = 8 * word + _HEAD_BYTES
-        return (msgpack.unpackb(self._bytes[start : start + self._bytes[start - 1]]),)
+        length = self._bytes[start - 1]
+        if length > _MAX_RESULT_BYTES:
+            return None
+        try:
+            value = msgpack.unpackb(bytes(self._bytes[start : start + length]))
+        except (ValueError, msgpack.UnpackException):
+            return None
+        return (value,) if type(value) in _KEPT_TYPES else None
 
     def _word_of(self, number: int) -> int:
         return _SLOT_BYTES // 8 * (1 + number % _SLOTS)

@@ -5,19 +5,18 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import AsyncIterable, Callable, Hashable, Iterable, Iterator, Sized
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import trio
 from trio.lowlevel import enable_ki_protection
 
+from ..channel.pacing import Pacing
 from ..channel.waiters import Waiters
 from ..errors import RemoteActorError
 from .feeder import Feeder
 from .job import Job
+from .scheduler import Scheduler
 from .statistics import MapStatistics
-
-if TYPE_CHECKING:
-    from .pool import Pool
 
 logger = logging.getLogger("actorsys.pools")
 
@@ -29,7 +28,7 @@ class MapOptions(NamedTuple):
     ordered: bool
     look_ahead: int
     key: Callable[[Any], Hashable] | None
-    retries: int | None
+    retries: int
     return_exceptions: bool
 
 
@@ -41,15 +40,21 @@ class MapRun:
     """
 
     def __init__(
-        self, pool: Pool, items: Iterable[Any] | AsyncIterable[Any], options: MapOptions
+        self,
+        scheduler: Scheduler,
+        items: Iterable[Any] | AsyncIterable[Any],
+        options: MapOptions,
     ) -> None:
-        self._pool = pool
+        self._scheduler = scheduler
+        self._limits = scheduler.actor.limits
         self._options = options
-        self._total = len(items) if isinstance(items, Sized) else None
+        self._total = _count_of(items)
         self._feeder: Feeder | None = None
         self._items: Iterator[Any] | None = None
         if isinstance(items, AsyncIterable):
-            self._feeder = Feeder(items, self._has_room, self._take, self._on_exhausted, self._fail)
+            self._feeder = Feeder(
+                aiter(items), self._has_room, self._take, self._on_exhausted, self._on_items_error
+            )
         else:
             self._items = iter(items)
         self._jobs: dict[int, Job] = {}
@@ -62,7 +67,7 @@ class MapRun:
         self._is_exhausted = False
         self._failure: BaseException | None = None
         self._changed = Waiters()
-        self._unpaused = 0
+        self._pacing = Pacing(self._limits.items_per_checkpoint, self._limits.checkpoint_seconds)
         self.progressed = Waiters()
         self.is_over = False
 
@@ -85,7 +90,7 @@ class MapRun:
           StopAsyncIteration: there is none, or the map was closed.
           Exception: what has ended the map.
         """
-        await self._pause()
+        await self._pacing.checkpoint()
         while not self.is_over:
             self._fill()
             job = self._pop()
@@ -103,15 +108,6 @@ class MapRun:
                 break
             await self._changed.wait()
         raise StopAsyncIteration
-
-    async def _pause(self) -> None:
-        """Be a checkpoint; let other tasks run now and then, where results never have to wait."""
-        self._unpaused += 1
-        if self._unpaused >= self._pool.limits.items_per_checkpoint:
-            self._unpaused = 0
-            await trio.lowlevel.checkpoint()
-        else:
-            await trio.lowlevel.checkpoint_if_cancelled()
 
     def _pop(self) -> Job | None:
         """Take the next result out, if it is there."""
@@ -135,7 +131,7 @@ class MapRun:
     def _fill(self) -> None:
         """Take as many items as there is room for."""
         if self._feeder is not None:
-            self._feeder.begin(self._pool.services)
+            self._feeder.begin(self._scheduler.services)
             return
         assert self._items is not None
         while self._has_room() and not self._is_exhausted and self._failure is None:
@@ -155,16 +151,17 @@ class MapRun:
         self._taken += 1
         try:
             key = options.key(item) if options.key is not None else None
-            job = self._pool.make_job(
+            job = Job(
                 options.function,
                 (item,),
-                on_end=self._on_end,
+                {},
+                self._on_end,
                 key=key,
                 retries=options.retries,
                 index=index,
             )
             self._jobs[index] = job
-            self._pool.submit(job)
+            self._scheduler.submit(job)
         except Exception as error:
             self._jobs.pop(index, None)
             self._taken -= 1
@@ -197,9 +194,19 @@ class MapRun:
         self._tell()
 
     def _note_late(self, job: Job) -> None:
-        """Let the error of a clean-up not vanish without a word."""
         if isinstance(job.error, RemoteActorError):
-            logger.warning("an error came after the end of its map: %r", job.error)
+            self._log_late(job.error)
+
+    def _log_late(self, error: BaseException) -> None:
+        """Let the error of a clean-up not vanish without a word."""
+        logger.warning("an error came after the end of its map: %r", error)
+
+    def _on_items_error(self, error: BaseException) -> None:
+        """Take what asynchronous items have raised, or their clean-up."""
+        if self.is_over or self._failure is not None:
+            self._log_late(error)
+        else:
+            self._fail(error)
 
     def _tell(self) -> None:
         self._changed.wake()
@@ -208,7 +215,7 @@ class MapRun:
     def _fail(self, error: BaseException) -> None:
         """End the map because of *error*; results that are there are given first."""
         if self._failure is None and not self.is_over:
-            self._failure = error
+            self._failure = _as_error(error)
             self._stop()
             self._tell()
 
@@ -217,7 +224,7 @@ class MapRun:
         if self._feeder is not None:
             self._feeder.stop()
         for job in list(self._jobs.values()):
-            self._pool.cancel(job)
+            self._scheduler.cancel(job)
 
     @enable_ki_protection
     def close(self) -> None:
@@ -233,10 +240,28 @@ class MapRun:
         """Cancel what is under way, and wait until it has ended; not long."""
         self.close()
         await trio.lowlevel.checkpoint_if_cancelled()
-        seconds = self._pool.limits.cancel_ack_seconds
+        seconds = self._limits.cancel_ack_seconds
         with trio.CancelScope(shield=True, deadline=trio.current_time() + seconds):
             if self._feeder is not None:
                 await self._feeder.wait_ended()
             while not all(job.has_ended for job in self._jobs.values()):
                 await self._changed.wait()
         self._jobs.clear()
+
+
+def _count_of(items: object) -> int | None:
+    """Return how many *items* there are, or None where nobody can tell."""
+    try:
+        return len(items) if isinstance(items, Sized) else None
+    except OverflowError:  # more than memory could hold, such as range(2**70)
+        return None
+
+
+def _as_error(error: BaseException) -> BaseException:
+    """Return *error*; if it would end the loop over the results quietly, one that does not."""
+    if not isinstance(error, (StopIteration, StopAsyncIteration)):
+        return error
+    text = f"the items of a map, or its key=, have raised {type(error).__name__}"
+    following = RuntimeError(text)
+    following.__cause__ = error
+    return following

@@ -16,6 +16,10 @@ starve while others have the CPU; more would be stuck behind a call that is slow
 MOST_AT_HAND = 256
 """However fast it is: 5 ms of calls of 20 us, which is what the smallest ones take."""
 
+RECALL_SECONDS = 2 * AT_HAND_SECONDS
+"""While others are idle, a worker that has said nothing for so long gives back what it has not
+begun: twice what it was trusted to need for all of it."""
+
 _GOLDEN = 0x9E3779B97F4A7C15  # 2**64 by the golden ratio: neighbours end up far apart
 _MASK = 2**64 - 1
 _WEIGHT = 1 / 8  # of the newest sample, as in the round-trip estimate of TCP

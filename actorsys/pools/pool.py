@@ -10,21 +10,20 @@ from collections.abc import (
     Hashable,
     Iterable,
     Mapping,
-    Sequence,
 )
 from contextlib import asynccontextmanager
-from types import MappingProxyType
 from typing import Any
 
 import trio
 from trio.lowlevel import enable_ki_protection
 
-from ..actor import current_actor, trace_context
+from ..actor import current_actor
 from ..actor.runtime import open_services
 from ..channel.waiters import Waiters
 from ..errors import ContextCancelled
-from ..supervise import ActorNursery, OneForOne, open_nursery
-from .job import Job, OnEnd
+from ..supervise import OneForOne, open_nursery
+from .intensity import Intensity
+from .job import Job
 from .map_results import MapResults
 from .map_run import MapOptions, MapRun
 from .offer import Callee, Offer
@@ -34,10 +33,6 @@ from .scheduler import Scheduler
 from .staff import Staff
 from .statistics import WorkerPoolStatistics
 
-DEATHS_A_WORKER = 3
-"""So often each worker may die within the window of the strategy, on average: OTP's default for
-one child."""
-
 
 class Pool:
     """Workers that all offer the same functions. Open one with `open_pool`.
@@ -46,14 +41,11 @@ class Pool:
     that dies is replaced: those whose calls ran in it are told, the others do not notice.
     """
 
-    def __init__(self, nursery: ActorNursery, services: trio.Nursery, recipe: Recipe) -> None:
-        actor = current_actor()
-        self.services = services
-        self.limits = actor.limits
+    def __init__(self, recipe: Recipe, scheduler: Scheduler, staff: Staff) -> None:
         self._recipe = recipe
         self._offer = Offer(recipe.modules)
-        self._scheduler = Scheduler(recipe.name, actor, services)
-        self._staff = Staff(nursery, services, recipe, self._scheduler)
+        self._scheduler = scheduler
+        self._staff = staff
 
     def __repr__(self) -> str:
         state = "closed" if self._scheduler.is_closed else "open"
@@ -89,9 +81,9 @@ class Pool:
         """Call *fn* in one of the workers and return its result; wait while all are busy.
 
         Calls with an equal *key* go to the same worker, and begin in the order in which they were
-        made. *retries* is how often the call may be made again after its worker has died, by
-        default what the pool was opened with. Both names belong to the pool: parameters of *fn*
-        that are called so are passed by position.
+        made; None is no key. *retries* is how often the call may be made again after its worker has
+        died, by default what the pool was opened with. Both names belong to the pool: parameters of
+        *fn* that are called so are passed by position.
 
         If cancelled, the function is cancelled as well, as with `Portal.run`; one that is still
         waiting has not run.
@@ -105,10 +97,16 @@ class Pool:
           ChannelClosed: the pool is closed.
         """
         changed = Waiters()
-        name = self._offer.name_of(fn)
-        job = self.make_job(name, args, kwargs, lambda _: changed.wake(), key=key, retries=retries)
-        job.deadline = trio.current_effective_deadline()
-        self.submit(job)
+        job = Job(
+            self._offer.name_of(fn),
+            args,
+            kwargs,
+            lambda _: changed.wake(),
+            key=key,
+            retries=self._retries(retries),
+            deadline=trio.current_effective_deadline(),
+        )
+        self._scheduler.submit(job)
         try:
             while not job.has_ended:
                 await changed.wait()
@@ -135,9 +133,13 @@ class Pool:
         Iterate over it, or open it with ``async with`` to have what is under way stopped, and its
         end waited for, when the block is left. See `MapResults`.
 
-        At most *look_ahead* items are taken before their results are fetched, 256 for each worker
-        by default. Results come in the order of the items, unless *ordered* is False: then as they
-        are ready. *key* returns the key of an item, as for `run`; so are *retries*.
+        At most *look_ahead* items are taken before their results are fetched, by default 256 for
+        each call that the workers can run at a time. An item is encoded when it is sent, some time
+        after it was taken: do not change it. An asynchronous generator is closed at the end of the
+        map; whatever else *items* is stays open.
+
+        Results come in the order of the items, unless *ordered* is False: then as they are ready.
+        *key* returns the key of an item, as for `run`, or None for none; *retries* are as there.
 
         The first error ends the map and cancels the rest. With *return_exceptions*, errors of calls
         come as results in place of that.
@@ -146,16 +148,21 @@ class Pool:
           NotExposed: the function may not be called.
           ValueError, TypeError: an argument is none of these.
           ChannelClosed: the pool is closed.
+          RuntimeError: it is called in a thread.
         """
+        if not trio.lowlevel.in_trio_run():
+            raise RuntimeError(
+                "pool.map is for the trio task that reads the results; a thread calls pool.run, "
+                "with trio.from_thread.run"
+            )
         self._scheduler.check_open()
         if look_ahead is None:
             look_ahead = MOST_AT_HAND * self.size * self._recipe.concurrency
         check_count("look_ahead", look_ahead, 1)
-        if retries is not None:
-            check_count("retries", retries, 0)
         name = self._offer.name_of(fn)
-        options = MapOptions(name, ordered, look_ahead, key, retries, return_exceptions)
-        return MapResults(MapRun(self, items, options))
+        again = self._retries(retries)
+        options = MapOptions(name, ordered, look_ahead, key, again, return_exceptions)
+        return MapResults(MapRun(self._scheduler, items, options))
 
     async def resize(self, n: int) -> None:
         """Have *n* workers from now on; return when those that are new or too many are so.
@@ -164,7 +171,7 @@ class Pool:
         takes no more. If cancelled, those that were to be started are not; others still leave.
 
         Raises:
-          ValueError: *n* is below 1.
+          ValueError: *n* is below 1, or so large that the names of workers would be too long.
           SpawnError: a worker could not be started; those that could are there.
           ChannelClosed: the pool is closed.
         """
@@ -172,49 +179,16 @@ class Pool:
         self._scheduler.check_open()
         await self._staff.resize(n)
 
-    # --- what maps use as well -----------------------------------------------------------
-
-    def make_job(
-        self,
-        function: str,
-        args: Sequence[Any],
-        kwargs: Mapping[str, Any] = MappingProxyType({}),
-        on_end: OnEnd = lambda _: None,
-        *,
-        key: Hashable = None,
-        retries: int | None = None,
-        index: int = 0,
-    ) -> Job:
-        """Return a call as `submit` takes it.
+    def _retries(self, retries: int | None) -> int:
+        """Return how often a call may be made again that was given *retries*.
 
         Raises:
-          TypeError, ValueError: *retries* is no number of times.
+          TypeError, ValueError: that is no number of times.
         """
         if retries is None:
-            retries = self._recipe.retries
-        else:
-            check_count("retries", retries, 0)
-        trace = trace_context.get()
-        return Job(
-            function, args, kwargs, on_end, key=key, retries=retries, trace=trace, index=index
-        )
-
-    def submit(self, job: Job) -> None:
-        """Take a call; its end is told to it.
-
-        Raises:
-          ChannelClosed: the pool is closed.
-          TypeError: its key has no hash.
-        """
-        self._scheduler.submit(job)
-
-    def cancel(self, job: Job) -> None:
-        """Cancel a call, wherever it is. Returns at once; the end of one that has begun follows."""
-        self._scheduler.cancel(job)
-
-    def close(self) -> None:
-        """Take no more calls, and end those that are there; their callers are told."""
-        self._scheduler.close()
+            return self._recipe.retries
+        check_count("retries", retries, 0)
+        return retries
 
     async def _abandon(self, job: Job, changed: Waiters, reason: BaseException) -> None:
         """Cancel a call and wait, briefly, until it has cleaned up.
@@ -222,7 +196,7 @@ class Pool:
         Raises:
           RemoteActorError: the clean-up failed; it takes the place of *reason*.
         """
-        self.cancel(job)
+        self._scheduler.cancel(job)
         channel = job.worker.channel if job.worker is not None else None
         if job.has_ended or channel is None or isinstance(reason, KeyboardInterrupt):
             return
@@ -253,7 +227,7 @@ async def open_pool(
     with a number.
 
     A worker that ends is started again. *strategy* says how often: by default each may die three
-    times within five seconds, on average. After that the pool fails.
+    times within five seconds, on average over those that there are. After that the pool fails.
 
     *retries* is how often a call is made again after its worker has died while it ran. It is 0
     unless you say otherwise: whether a call may run twice, only you know.
@@ -263,21 +237,21 @@ async def open_pool(
     Raises:
       SpawnError: a worker could not be started; none is left.
       ExceptionGroup: workers died too often; it holds a `RestartIntensityExceeded`.
-      ValueError: *n* or *concurrency* is below 1, or *retries* below 0.
+      ValueError, TypeError: an option makes no sense; nothing was started.
     """
     n = available_cpus() if n is None else n
     check_count("n", n, 1)
     recipe = Recipe(name, modules, types, env, concurrency, retries)
-    if strategy is None:
-        strategy = OneForOne(max_restarts=DEATHS_A_WORKER * n)
-    if not isinstance(strategy, OneForOne):
+    if strategy is not None and not isinstance(strategy, OneForOne):
         raise TypeError(f"strategy of a pool is OneForOne(...), not {strategy!r}")
-    async with open_nursery(strategy=strategy) as nursery:
+    intensity = Intensity(n)
+    async with open_nursery(strategy=strategy or intensity) as nursery:
         async with open_services() as services:
-            pool = Pool(nursery, services, recipe)
+            scheduler = Scheduler(recipe.name, current_actor(), services)
+            staff = Staff(nursery, services, recipe, scheduler, intensity)
             try:
-                await pool.resize(n)
-                yield pool
+                await staff.resize(n)
+                yield Pool(recipe, scheduler, staff)
             finally:
-                pool.close()
+                scheduler.close()
         await nursery.cancel()

@@ -10,13 +10,9 @@ from trio.lowlevel import enable_ki_protection
 from ..actor import Actor
 from ..errors import ActorUnavailable, ChannelClosed, ContextCancelled
 from .job import Job
-from .placement import least_loaded
+from .placement import RECALL_SECONDS, least_loaded
 from .waiting import Waiting
 from .worker import Worker
-
-RECALL_SECONDS = 0.01
-"""While others are idle, a worker that has said nothing for so long gives back what it has not
-begun: twice what it was trusted to need for all of it."""
 
 
 class Scheduler:
@@ -35,7 +31,7 @@ class Scheduler:
         self.retried = 0
         self.is_closed = False
         self.actor = actor
-        self._services = services
+        self.services = services
         self._is_balancing = False
 
     def __repr__(self) -> str:
@@ -174,7 +170,7 @@ class Scheduler:
         """A worker is idle: see to it that it is not so for long while another one is stuck."""
         if not self._is_balancing and any(worker.at_hand for worker in self.workers.values()):
             self._is_balancing = True
-            self._services.start_soon(self._balance)
+            self.services.start_soon(self._balance)
 
     async def _balance(self) -> None:
         """Recall what silent workers have not begun, as long as others are idle."""

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import trio
 
-from ..errors import SpawnError
+from ..actor.runtime import check_name
 from ..supervise import ActorNursery
+from .intensity import Intensity
 from .recipe import Recipe
 from .scheduler import Scheduler
 from .worker import Worker
@@ -20,11 +21,13 @@ class Staff:
         services: trio.Nursery,
         recipe: Recipe,
         scheduler: Scheduler,
+        intensity: Intensity,
     ) -> None:
         self._nursery = nursery
         self._services = services
         self._recipe = recipe
         self._scheduler = scheduler
+        self._intensity = intensity
         self._turn = trio.Lock()
 
     def __repr__(self) -> str:
@@ -35,23 +38,27 @@ class Staff:
 
         Raises:
           SpawnError: a worker could not be started.
+          ValueError: the name of one would be too long, or not printable.
           ChannelClosed: the pool is closed.
         """
         async with self._turn:
             self._scheduler.check_open()
             if n < len(self._scheduler.workers):
                 await self._shrink(n)
+                self._intensity.follow(n)
             else:
+                self._intensity.follow(n)
                 await self._grow(n)
 
     async def _grow(self, n: int) -> None:
         """Start workers at the same time until there are *n*."""
-        errors: list[SpawnError] = []
+        check_name(self._recipe.name_of(n - 1), self._scheduler.actor.limits)
+        errors: list[Exception] = []
 
         async def start(slot: int) -> None:
             try:
                 await self._start(slot)
-            except SpawnError as error:
+            except Exception as error:
                 errors.append(error)
 
         async with trio.open_nursery() as starts:

@@ -15,6 +15,7 @@ from ..errors import (
     ContextCancelled,
     EncodeError,
     LimitExceeded,
+    RemoteProtocolError,
     retell,
 )
 from ..wire import MAX_DEADLINE_SECONDS
@@ -102,8 +103,8 @@ class Worker:
 
     async def _serve(self) -> None:
         """Send calls to its present incarnation, or to the next one; the end of it is raised."""
-        with Journal.created() as self._journal:
-            address = self._journal.address if self._journal is not None else None
+        with Journal.created() as journal:
+            address = journal.address if journal is not None else None
             async with (
                 self.portal.open_context(serve_pool, self._concurrency, address) as (ctx, _),
                 ctx.open_stream() as stream,
@@ -115,17 +116,16 @@ class Worker:
                 line = Line(channel, stream.flow, self._on_message)
                 try:
                     self._next_number = 1
-                    self._line, self._channel = line, channel
+                    self._line, self._channel, self._journal = line, channel, journal
                     self.ready.set()
                     self._scheduler.dispatch()
                     await line.run()
                 finally:
-                    self._line = None
-                    self._read_journal()
+                    self._line = self._journal = None
+                    self._take_note_of(journal)
 
-    def _read_journal(self) -> None:
-        """Take note of what is known of this incarnation, before that is gone."""
-        journal = self._journal
+    def _take_note_of(self, journal: Journal | None) -> None:
+        """Keep what *journal* tells of an incarnation that has ended."""
         self._begun = self._next_number if journal is None else journal.last_begun
         found = {number: journal.find(number) for number in self.at_hand} if journal else {}
         self._kept = {number: kept for number, kept in found.items() if kept is not None}
@@ -167,7 +167,7 @@ class Worker:
             self.pace.begin(trio.current_time())
         self._next_number = number + 1
         self.at_hand[number] = job
-        job.worker = self
+        job.worker, job.number = self, number
         job.tries += 1
         self._line.post(frame)
 
@@ -188,10 +188,7 @@ class Worker:
 
     def cancel(self, job: Job) -> None:
         """Ask it to cancel a call that it has at hand."""
-        for number, other in self.at_hand.items():
-            if other is job:
-                self._post({"cancel": number})
-                return
+        self._post({"cancel": job.number})
 
     def recall(self) -> None:
         """Ask for what it has not begun, and send it nothing ahead until it is fast again."""
@@ -207,6 +204,8 @@ class Worker:
     def _movable(self) -> list[int]:
         """Return the calls that it has not begun; those with a key stay as long as it does."""
         numbers = list(self.at_hand)
+        if not numbers:
+            return numbers
         if self._journal is None:
             numbers = numbers[self._concurrency :]
         else:
@@ -225,14 +224,15 @@ class Worker:
     def _on_message(self, message: dict[str, Any], fault: ActorsysError | None) -> None:
         if "job" in message:
             self._done += 1
-            job = self.at_hand[message["job"]]
+            self._end(self.at_hand[message["job"]], message, fault)
             if "busy" in message:
                 self.pace.stall()  # its thread goes on, for nobody knows how long
             else:
                 self.pace.note_result(trio.current_time())
                 self._put_down(message["job"])
-            self._end(job, message, fault)
         elif "free" in message:
+            if not self.at_hand[message["free"]].has_ended:
+                raise RemoteProtocolError("a thread is free before its call has ended")
             self._put_down(message["free"])
         else:
             job = self._put_down(message["dropped"])

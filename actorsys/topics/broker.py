@@ -10,6 +10,7 @@ from trio.lowlevel import enable_ki_protection
 
 from ..actor import Actor
 from ..actor.parcels import Parcel, size_of
+from ..channel.pacing import Pacing
 from ..errors import LimitExceeded
 from ..limits import Limits
 from .pattern import check_pattern, is_pattern, matches
@@ -30,8 +31,7 @@ class Broker:
         self._by_pattern: dict[str, dict[Subscriber, None]] = {}
         self._found: dict[str, tuple[Subscriber, ...]] = {}
         self._remembered = 0
-        self._unpaused = 0
-        self._paused_at = trio.current_time()
+        self._pacing = Pacing(self.limits.items_per_checkpoint, self.limits.checkpoint_seconds)
 
     def __repr__(self) -> str:
         return f"<Broker of {self._count} subscribers>"
@@ -128,17 +128,7 @@ class Broker:
 
     async def pause(self) -> None:
         """Be a checkpoint; let others run now and then where nobody has to wait."""
-        self._unpaused += 1
-        now = trio.current_time()
-        if (
-            self._unpaused >= self.limits.items_per_checkpoint
-            or now - self._paused_at > self.limits.checkpoint_seconds
-        ):
-            self._unpaused = 0
-            self._paused_at = now
-            await trio.lowlevel.checkpoint()
-        else:
-            await trio.lowlevel.checkpoint_if_cancelled()
+        await self._pacing.checkpoint()
 
 
 def check_rule(capacity: int, when_full: str) -> None:

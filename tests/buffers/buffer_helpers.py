@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
 import signal
@@ -68,7 +69,8 @@ async def kill(portal: Portal) -> None:
         tasks.start_soon(be_told)
         await trio.sleep(0)
         assert portal.pid is not None
-        os.kill(portal.pid, signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):  # it may have been about to end by itself
+            os.kill(portal.pid, signal.SIGKILL)
 
 
 async def wait_process_gone(pidfd: int) -> None:

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import contextvars
+import gc
 import os
 import threading
 import time
 from typing import Any
 
+import numpy
 import trio
 
 import actorsys
+from actorsys.pools.bench import Bench
+from actorsys.pools.journal import Journal
 
 JOURNAL: list[Any] = []
 """What functions have written down: all simulated actors share this module."""
 
 _NOTE: contextvars.ContextVar[str] = contextvars.ContextVar("note", default="clean")
+ARRAY: contextvars.ContextVar[Any] = contextvars.ContextVar("array")
+ARRAY.set(numpy.ones(3))
 
 
 async def double(n: int) -> int:
@@ -129,6 +135,16 @@ def change_context_plainly() -> str:
     return before
 
 
+async def change_array(_: Any = None) -> float:
+    total = float(ARRAY.get().sum())
+    ARRAY.set(numpy.zeros(3))
+    return total
+
+
+def stop_iteration(_: Any = None) -> None:
+    next(iter([]))
+
+
 async def leave() -> None:
     raise SystemExit(3)
 
@@ -191,6 +207,24 @@ def exit_once(path: str) -> str:
         open(path, "x").close()
         os._exit(3)
     return "survived"
+
+
+async def say(**message: Any) -> None:
+    """Say something to the pool behind the back of the runtime, as one who took the worker over."""
+    for bench in gc.get_objects():
+        if isinstance(bench, Bench) and bench._orders:
+            bench.line.post(bench.line.encode(message))
+    await trio.sleep_forever()
+
+
+def spoil_journal_and_exit(number: int) -> None:
+    """Write garbage where the result of call *number* would be, as one who took the worker over."""
+    for journal in gc.get_objects():
+        if isinstance(journal, Journal):
+            journal.keep(number, "x")
+            word = journal._word_of(number)
+            journal._bytes[8 * word + 8 : 8 * word + 64] = b"\xc1" * 56
+    os._exit(3)
 
 
 def read_pipe(path: str) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pool_functions as remote
 import pytest
 import trio
@@ -39,6 +41,21 @@ async def call_in_vain(pool: actorsys.Pool) -> None:
     with pytest.raises(actorsys.ActorDied, match="killed by SIGKILL") as caught:
         await pool.run(remote.hang, "victim")
     assert caught.value.may_have_run
+
+
+@pytest.mark.parametrize(
+    "message",
+    [{"free": 1}, {"free": 7}, {"job": 1}, {"job": []}, {"job": 1, "error": 7}, {}],
+    ids=str,
+)
+@simulated
+async def test_a_worker_that_makes_no_sense_loses_its_calls_and_its_link(
+    sim: Simulation, message: dict[str, Any]
+) -> None:
+    async with open_pool(1, modules=MODULES) as pool:
+        with trio.fail_after(60), pytest.raises(actorsys.ActorUnavailable):
+            await pool.run(remote.say, **message)
+        assert await pool.run(remote.double, 1) == 2
 
 
 @simulated
@@ -173,6 +190,29 @@ async def test_too_many_deaths_end_the_pool_loudly(sim: Simulation) -> None:
     (error,) = leaves(caught.value)
     assert isinstance(error, actorsys.RestartIntensityExceeded)
     assert len(error.history) == 7
+
+
+@simulated
+async def test_a_pool_that_has_grown_may_lose_more_workers(sim: Simulation) -> None:
+    async with open_pool(1, modules=MODULES) as pool:
+        await pool.resize(4)
+        for _ in range(3):
+            for pid in pids(pool):
+                sim.kill(pid)
+            await trio.sleep(1.5)
+        assert await pool.run(remote.double, 1) == 2
+
+
+@simulated
+async def test_a_pool_with_a_strategy_of_its_own_keeps_it(sim: Simulation) -> None:
+    once = actorsys.OneForOne(max_restarts=1)
+    with pytest.raises(ExceptionGroup) as caught:
+        async with open_pool(1, modules=MODULES, strategy=once) as pool:
+            await pool.resize(4)
+            for pid in pids(pool)[:2]:
+                sim.kill(pid)
+            await trio.sleep(10)
+    assert isinstance(leaves(caught.value)[0], actorsys.RestartIntensityExceeded)
 
 
 @simulated

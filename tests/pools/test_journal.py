@@ -61,6 +61,21 @@ def test_it_outlives_a_process_that_is_killed(journal: Journal) -> None:
     assert journal.find(7) is None
 
 
+@given(
+    st.integers(0, 255),
+    st.one_of(st.binary(max_size=55), st.just(b"\xc1" * 55), st.just(b"\xd4\x01x")),
+)
+def test_whatever_a_hostile_worker_writes_is_a_result_or_nothing(length: int, data: bytes) -> None:
+    with Journal.created() as journal:
+        assert journal is not None
+        assert journal.keep(1, "x")
+        start = 2 * 64 + 8
+        journal._bytes[start] = length
+        journal._bytes[start + 1 : start + 1 + len(data)] = data
+        found = journal.find(1)
+        assert found is None or type(found[0]) in (type(None), bool, int, float, str, bytes)
+
+
 def test_where_there_is_none_there_is_none_to_open() -> None:
     with Journal.opened(None) as journal:
         assert journal is None

@@ -267,7 +267,27 @@ async def test_a_trace_travels_with_the_call(sim: Simulation) -> None:
             assert await pool.run(fn) is None
 
 
+@simulated
+async def test_a_plain_function_may_raise_stop_iteration(sim: Simulation) -> None:
+    async with open_pool(1, modules=MODULES) as pool:
+        with pytest.raises(actorsys.RemoteActorError) as caught:
+            await pool.run(remote.stop_iteration)
+        assert caught.value.type_str == "StopIteration"
+        assert "in stop_iteration" in caught.value.tb_str
+        assert "actorsys/pools" not in caught.value.tb_str
+        with pytest.raises(actorsys.RemoteActorError):
+            async for _ in pool.map(remote.stop_iteration, [1]):
+                pass
+
+
 # --- misuse -------------------------------------------------------------------------------
+
+
+@simulated
+async def test_it_shows_what_users_call_and_nothing_else(sim: Simulation) -> None:
+    async with open_pool(1, modules=MODULES) as pool:
+        shown = {name for name in dir(pool) if not name.startswith("_")}
+        assert shown == {"map", "resize", "run", "size", "statistics"}
 
 
 @pytest.mark.parametrize("bad", [0, -1])
@@ -286,6 +306,44 @@ async def test_counts_are_whole_numbers() -> None:
     with pytest.raises(TypeError, match="strategy"):
         async with open_pool(1, strategy=actorsys.OneForAll()):  # type: ignore[arg-type]
             pass
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        {"name": "a\n"},
+        {"name": ""},
+        {"name": "x" * 63},
+        {"name": 7},
+        {"env": {"A": 1}},
+        {"env": ["A"]},
+        {"types": [int]},
+        {"types": [7]},
+        {"types": 7},
+        {"modules": 7},
+        {"strategy": actorsys.OneForAll()},
+    ],
+    ids=str,
+)
+@simulated
+async def test_other_options_that_make_no_sense_are_refused_before_anything_starts(
+    sim: Simulation, option: dict[str, Any]
+) -> None:
+    before = len(sim.processes)
+    with pytest.raises((TypeError, ValueError)):
+        async with open_pool(2, **option):
+            pytest.fail("it was opened")
+    assert len(sim.processes) == before
+
+
+@simulated
+async def test_a_pool_that_cannot_grow_because_of_its_name_says_so(sim: Simulation) -> None:
+    async with open_pool(1, modules=MODULES, name="x" * 62) as pool:
+        before = len(sim.processes)
+        with pytest.raises(ValueError, match="name"):
+            await pool.resize(11)
+        assert len(sim.processes) == before
+        assert await pool.run(remote.double, 1) == 2
 
 
 @simulated

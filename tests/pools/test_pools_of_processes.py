@@ -30,6 +30,19 @@ async def test_a_call_that_kills_its_worker_takes_nothing_with_it(fn: object) ->
         assert sum(worker.deaths for worker in pool.statistics().workers) == 1
 
 
+async def test_a_worker_that_was_taken_over_harms_only_its_call() -> None:
+    async with open_pool(1, modules=MODULES) as pool:
+        with pytest.raises(actorsys.ActorDied) as caught:
+            await pool.run(remote.spoil_journal_and_exit, 1)
+        assert caught.value.may_have_run
+        assert await pool.run(remote.double, 1) == 2
+
+
+async def test_an_array_that_a_call_sets_is_not_for_the_next_one() -> None:
+    async with open_pool(1, modules=MODULES) as pool:
+        assert [total async for total in pool.map(remote.change_array, range(5))] == [3.0] * 5
+
+
 async def test_a_call_that_is_made_again_may_succeed(tmp_path: Path) -> None:
     async with open_pool(1, modules=MODULES) as pool:
         path = str(tmp_path / "was here")
