@@ -193,7 +193,7 @@ class NoRuntime(ActorsysError):
 
 
 class NoBridge(NoRuntime):
-    """There is no asyncio loop in the actor around this code."""
+    """No way leads from here to the other loop: there is none, or this is the wrong place."""
 
 
 class MailboxFull(ActorsysError):

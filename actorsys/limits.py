@@ -150,7 +150,8 @@ class Limits:
     # --- stopping ----------------------------------------------------------------------
 
     stop_grace_seconds: float = 3.0
-    """An actor that was asked to stop has so long before SIGTERM."""
+    """An actor that was asked to stop has so long before SIGTERM; so has asyncio code in a root,
+    once it was cancelled, before it is left behind."""
 
     kill_after_seconds: float = 0.25
     """From SIGTERM to SIGKILL. With it, stopping takes at most the grace and half a second."""
@@ -240,6 +241,14 @@ class RoutingLimits:
 
     checkpoint_seconds: float = 0.001
     """Or after so long."""
+
+    min_retry_seconds: float = 0.001
+    """Before a message is tried again, whatever the rule for it says: at most 1000 attempts a
+    second, which leave others their turn."""
+
+    min_swept_messages: int = 1024
+    """Messages whose deadlines are watched, some of which have come to an end meanwhile: fewer
+    are not worth a walk."""
 
     def __post_init__(self) -> None:
         for name, value in asdict(self).items():

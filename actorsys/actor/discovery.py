@@ -60,8 +60,9 @@ async def wait_for_actor(name: str) -> AsyncIterator[Portal]:
 async def actors() -> list[Portal]:
     """Return portals to all actors of this tree but its root, oldest first.
 
-    A link is opened when a portal is first used; a call to one that has ended meanwhile raises
-    `ActorUnavailable`.
+    A link is opened when a portal is first used. Until then nothing is heard of the actor behind
+    it: such a portal is alive, as far as this actor knows, even if it has ended meanwhile, and only
+    the first call to it raises `ActorUnavailable`.
 
     Raises:
       NoRuntime: there is no actor runtime here.

@@ -5,12 +5,14 @@ from __future__ import annotations
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import trio
 
 from ..errors import Uid
 from ..limits import Limits
+
+Key = TypeVar("Key")
 
 logger = logging.getLogger("actorsys.registry")
 
@@ -60,28 +62,40 @@ class Registry(ABC):
 class TreeRegistry(Registry):
     """The registry in the memory of the root. Owned by the root's `Directory`.
 
-    What it knows is a tree: whoever is above a known actor is known as well.
+    What it knows is a tree: whoever is above a known actor is known as well. Nothing it is asked
+    or told costs more than the actors that are spoken of.
     """
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self._entries: dict[Uid, Entry] = {}
-        self._arrivals = trio.lowlevel.ParkingLot()
+        self._namesakes: dict[str, dict[Uid, Entry]] = {}
+        self._below: dict[Uid, dict[Uid, Entry]] = {}
+        self._arrivals: dict[str, trio.lowlevel.ParkingLot] = {}
         self._has_refused = False
 
     def __repr__(self) -> str:
-        return f"<TreeRegistry of {len(self._entries)} actors, {len(self._arrivals)} waiting>"
+        waiting = sum(map(len, self._arrivals.values()))
+        return f"<TreeRegistry of {len(self._entries)} actors, {waiting} waiting>"
 
     def add(self, entry: Entry) -> None:
         """Take note of an actor that is ready; who is known already keeps its place."""
         refusal = self._find_refusal(entry)
         if refusal is None:
-            self._entries[entry.uid] = entry
-            self._arrivals.unpark_all()
+            self._index(entry)
             return
         level = logging.DEBUG if self._has_refused else logging.WARNING
         self._has_refused = True  # what an actor can cause at will shall not fill a log
         logger.log(level, "%r, below %r, will not be found: %s", entry.uid, entry.path[0], refusal)
+
+    def _index(self, entry: Entry) -> None:
+        name = entry.uid[0]
+        self._entries[entry.uid] = entry
+        self._namesakes.setdefault(name, {})[entry.uid] = entry
+        if len(entry.path) > 1:
+            self._below.setdefault(entry.path[-2], {})[entry.uid] = entry
+        if name in self._arrivals:
+            self._arrivals[name].unpark_all()
 
     def _find_refusal(self, entry: Entry) -> str | None:
         """Say why *entry* cannot be known, if so."""
@@ -100,11 +114,16 @@ class TreeRegistry(Registry):
 
     def remove(self, path: tuple[Uid, ...]) -> None:
         """Forget the actor at *path*, and whatever is below it."""
-        if self._has(path):
-            depth = len(path)
-            self._entries = {
-                uid: entry for uid, entry in self._entries.items() if entry.path[:depth] != path
-            }
+        if not self._has(path):
+            return
+        if len(path) > 1:
+            _drop(self._below, path[-2], path[-1])
+        leaving = [path[-1]]
+        while leaving:
+            uid = leaving.pop()
+            del self._entries[uid]
+            _drop(self._namesakes, uid[0], uid)
+            leaving.extend(self._below.pop(uid, ()))
 
     async def get(self, uid: Uid) -> Entry | None:
         """Return the actor with *uid*."""
@@ -112,16 +131,32 @@ class TreeRegistry(Registry):
 
     async def find(self, name: str) -> Sequence[Entry]:
         """Return the actors called *name*, in the order in which they were added."""
-        return [entry for entry in self._entries.values() if entry.uid[0] == name]
+        return list(self._namesakes.get(name, {}).values())
 
     async def wait_for(self, name: str, ignored: Collection[Uid]) -> Entry:
         """Return the first actor called *name* that is not *ignored*; wait until there is one."""
+        ignored = frozenset(ignored)
         while True:
-            for entry in await self.find(name):
+            for entry in self._namesakes.get(name, {}).values():
                 if entry.uid not in ignored:
                     return entry
-            await self._arrivals.park()
+            await self._park(name)
+
+    async def _park(self, name: str) -> None:
+        """Wait until an actor called *name* has arrived."""
+        lot = self._arrivals.setdefault(name, trio.lowlevel.ParkingLot())
+        try:
+            await lot.park()
+        finally:
+            if not lot and self._arrivals.get(name) is lot:
+                del self._arrivals[name]
 
     async def entries(self) -> Sequence[Entry]:
         """Return all actors, in the order in which they were added."""
         return list(self._entries.values())
+
+
+def _drop(index: dict[Key, dict[Uid, Entry]], key: Key, uid: Uid) -> None:
+    del index[key][uid]
+    if not index[key]:
+        del index[key]

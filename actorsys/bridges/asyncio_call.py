@@ -22,8 +22,8 @@ T = TypeVar("T")
 class AsyncioCall(Generic[T]):
     """A task of asyncio that a trio task waits for.
 
-    `_task` belongs to the asyncio side, the rest to trio's. The trio task sleeps until `wake`: a
-    cancellation is only passed on.
+    `_task` belongs to the asyncio side, the rest to trio's. The result is an outcome, or None if
+    the coroutine has not run to its end.
     """
 
     def __init__(
@@ -32,8 +32,8 @@ class AsyncioCall(Generic[T]):
         self._bridge = bridge
         self._function = function
         self._args = args
-        self._waiter = trio.lowlevel.current_task()
-        self._raise_cancel: Callable[[], NoReturn] | None = None
+        self._ended = trio.Event()
+        self._result: outcome.Outcome[T] | None = None
         self._task: asyncio.Task[outcome.Outcome[T]] | None = None
 
     def __repr__(self) -> str:
@@ -42,35 +42,52 @@ class AsyncioCall(Generic[T]):
     # --- in trio -------------------------------------------------------------------------
 
     async def wait(self) -> T:
-        """Run it and return its result; cancellation waits for its end."""
+        """Run it and return its result; a cancellation waits for its end, within the grace."""
         self._bridge.to_loop(self._begin)
         self._bridge.calls.add(self)
-        result: outcome.Outcome[T] | None = await trio.lowlevel.wait_task_rescheduled(self._abort)
-        is_cancelled = result is None or (
-            isinstance(result, outcome.Error) and isinstance(result.error, asyncio.CancelledError)
-        )
-        if not is_cancelled:
-            assert result is not None
-            return result.unwrap()
-        if self._raise_cancel is not None:
-            self._raise_cancel()
+        try:
+            await self._ended.wait()
+        except (trio.Cancelled, KeyboardInterrupt) as cancellation:
+            interrupt = await self._end()
+            if isinstance(cancellation, KeyboardInterrupt):
+                interrupt = cancellation
+            if self._is_cancelled:
+                raise interrupt or cancellation
+            if interrupt is not None:
+                raise interrupt from self._error
+        finally:
+            self._bridge.calls.discard(self)
+        if self._is_cancelled:
+            self._refuse_cancellation()
+        assert self._result is not None
+        return self._result.unwrap()
+
+    def wake(self, result: outcome.Outcome[T] | None) -> None:
+        """End the wait. Only once counts."""
+        if not self._ended.is_set():
+            self._result = result
+            self._ended.set()
+
+    @property
+    def _error(self) -> BaseException | None:
+        return self._result.error if isinstance(self._result, outcome.Error) else None
+
+    @property
+    def _is_cancelled(self) -> bool:
+        return self._result is None or isinstance(self._error, asyncio.CancelledError)
+
+    async def _end(self) -> KeyboardInterrupt | None:
+        with contextlib.suppress(BridgeClosed):  # it has ended, and its result is under way
+            self._bridge.to_loop(self._cancel)
+        return await self._bridge.wait_for_end_of(self._ended)
+
+    def _refuse_cancellation(self) -> NoReturn:
+        """Raise the error for a cancellation that trio has not asked for."""
         if self._bridge.is_closing or self._bridge.failure is not None:
             raise BridgeClosed("the bridge to asyncio was closed while this ran")
         raise AsyncioCancelled(
             "asyncio code cancelled the task that was run for trio; nobody here had asked for it"
-        ) from (result.error if isinstance(result, outcome.Error) else None)
-
-    def wake(self, result: outcome.Outcome[T] | None) -> None:
-        """End the wait; None says that the coroutine has not run to its end. Only once counts."""
-        if self in self._bridge.calls:
-            self._bridge.calls.discard(self)
-            trio.lowlevel.reschedule(self._waiter, outcome.Value(result))
-
-    def _abort(self, raise_cancel: Callable[[], NoReturn]) -> trio.lowlevel.Abort:
-        self._raise_cancel = raise_cancel
-        with contextlib.suppress(BridgeClosed):  # it has ended, and its result is under way
-            self._bridge.to_loop(self._cancel)
-        return trio.lowlevel.Abort.FAILED
+        ) from self._error
 
     # --- in the loop ---------------------------------------------------------------------
 

@@ -31,8 +31,11 @@ class Bridge(Protocol):
 
         Its error is raised here. Cancelling cancels the asyncio task and waits for it to end; what
         it raises instead, such as an error of its clean-up, is raised in place of the cancellation.
+        In a root that wait ends with the grace: the cancellation is raised, the task goes on, and
+        the bridge is broken.
 
         Raises:
+          NoBridge: this code does not run in the trio loop of the bridge.
           BridgeClosed: the loop has ended; nothing was run.
         """
 
@@ -62,5 +65,6 @@ class Bridge(Protocol):
         to end.
 
         Raises:
+          NoBridge: this code does not run in the asyncio loop of the bridge.
           BridgeClosed: the bridge is being closed; nothing was run.
         """

@@ -13,6 +13,7 @@ import trio
 
 from .loop_bridge import LoopBridge
 from .loops import OnCrash, describe_leftover, keep_running, make_loop
+from .patience import Patience
 
 T = TypeVar("T")
 
@@ -93,14 +94,14 @@ class GuestBridge(LoopBridge):
     Open it in a function that `run_as_guest` runs.
     """
 
-    def __init__(self, services: trio.Nursery) -> None:
+    def __init__(self, services: trio.Nursery, patience: Patience) -> None:
         host = _host.get()
         if host is None:
             raise RuntimeError(
                 "trio is no guest of asyncio here: an actor gets such a bridge with "
                 "start_actor(..., asyncio='guest'), and a root can have asyncio=True only"
             )
-        super().__init__(host.loop, host.loop.call_soon, services)
+        super().__init__(host.loop, host.loop.call_soon, services, patience)
         self._host = host
         self._thread = threading.current_thread()
 
@@ -116,5 +117,4 @@ class GuestBridge(LoopBridge):
         await super().close()
 
     def describe_leftover(self) -> str:
-        """Say what the asyncio side is still doing."""
         return describe_leftover(self._loop, self._thread)

@@ -13,14 +13,20 @@ from typing import Any, TypeVar
 import trio
 from trio.lowlevel import enable_ki_protection
 
-from ..errors import BridgeBroken, BridgeClosed
+from ..errors import BridgeBroken, BridgeClosed, NoBridge
 from .asyncio_call import AsyncioCall
 from .loops import wind_up
+from .patience import Patience
 from .trio_call import TrioCall
 
 T = TypeVar("T")
 
 _log = logging.getLogger("actorsys.bridges")
+
+_FROM_AFAR = (
+    "from other loops and threads, hand a coroutine to its asyncio loop with "
+    "asyncio.run_coroutine_threadsafe(..., actorsys.current_actor().bridge.loop)"
+)
 
 
 class LoopBridge:
@@ -43,6 +49,7 @@ class LoopBridge:
         loop: asyncio.AbstractEventLoop,
         call_in_loop: Callable[..., object],
         services: trio.Nursery,
+        patience: Patience,
     ) -> None:
         self.services = services
         self.scope = trio.CancelScope()
@@ -50,10 +57,12 @@ class LoopBridge:
         self.failure: BaseException | None = None
         self.is_closing = False
         self.ended = trio.Event()
+        self._patience = patience
         self._loop = loop
         self._call_in_loop = call_in_loop
         self._token = trio.lowlevel.current_trio_token()
         self._lock = threading.Lock()  # so that whatever is posted before the end is called
+        self._is_stuck = False  # what was cancelled goes on, and that has been said
         self._is_closed = False
 
     def __repr__(self) -> str:
@@ -71,8 +80,14 @@ class LoopBridge:
         # A guest's tasks run inside a callback of the loop.
         return asyncio._get_running_loop() is self._loop and not trio.lowlevel.in_trio_task()
 
+    @property
+    def _is_in_trio(self) -> bool:
+        in_task = trio.lowlevel.in_trio_task()
+        return in_task and trio.lowlevel.current_trio_token() is self._token
+
     @enable_ki_protection
     async def run(self, function: Callable[..., Awaitable[T]], *args: Any) -> T:
+        self._refuse_outside_of_trio()
         await trio.lowlevel.checkpoint_if_cancelled()
         self._refuse_when_closing()
         return await AsyncioCall(self, function, args).wait()
@@ -92,6 +107,7 @@ class LoopBridge:
             raise BridgeClosed("trio has ended") from None
 
     async def call_trio(self, async_function: Callable[..., Awaitable[T]], *args: Any) -> T:
+        self._refuse_outside_of_loop()
         return await TrioCall(self, async_function, args).wait()
 
     # --- crossing ------------------------------------------------------------------------
@@ -107,6 +123,20 @@ class LoopBridge:
         """Have *function*, which does not raise, called in trio; nothing if that has ended."""
         with contextlib.suppress(trio.RunFinishedError):
             self._token.run_sync_soon(function, *args)
+
+    def _refuse_outside_of_trio(self) -> None:
+        if self.is_in_loop:
+            raise NoBridge("this code runs in asyncio already: await the function itself")
+        if not self._is_in_trio:
+            raise NoBridge(f"this code does not run in the trio loop of this actor; {_FROM_AFAR}")
+
+    def _refuse_outside_of_loop(self) -> None:
+        if self._is_in_trio:
+            raise NoBridge("this code runs in trio already: await the function itself")
+        if not self.is_in_loop:
+            raise NoBridge(
+                f"this code does not run in the asyncio loop of this actor; {_FROM_AFAR}"
+            )
 
     def _refuse_when_closing(self) -> None:
         if self.is_closing:
@@ -146,6 +176,39 @@ class LoopBridge:
         broken = BridgeBroken(f"the asyncio loop was ended by asyncio code: {how}")
         broken.__cause__ = error
         self.to_trio(self.fail, broken)
+
+    async def wait_for_end_of(self, event: trio.Event) -> KeyboardInterrupt | None:
+        """Wait for *event*, the end of what was cancelled over there; return Ctrl-C if it came.
+
+        After the grace a warning tells what goes on. Then that is left behind and the bridge
+        fails, or it is waited for as long as it takes.
+        """
+        interrupt = await self._patience.wait(event)
+        if event.is_set():
+            return interrupt
+        if not self._is_stuck:
+            self._is_stuck = True
+            self._complain()
+        if not self._patience.ends:
+            with trio.CancelScope(shield=True):
+                await event.wait()
+            self._is_stuck = False
+        return interrupt
+
+    def _complain(self) -> None:
+        told = f"asyncio code goes on after it was cancelled; {self.describe_leftover()}"
+        _log.warning(told)
+        if self._patience.ends:
+            self.fail(BridgeBroken(f"{told}; its thread was left behind"))
+
+    @property
+    def is_left_behind(self) -> bool:
+        """Whether asyncio code has not ended in time, and is not waited for any more."""
+        return self._is_stuck and self._patience.ends
+
+    def describe_leftover(self) -> str:
+        """Say what the asyncio side is still doing."""
+        raise NotImplementedError
 
     def begin_end(self) -> None:
         """Cancel what is left in the asyncio loop; `ended` is set when it has ended. In trio."""

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
@@ -12,20 +11,15 @@ from trio.lowlevel import enable_ki_protection
 
 from ..actor import Actor
 from ..actor.runtime import open_services
-from ..errors import BridgeBroken
 from ..limits import DEFAULT_LIMITS
 from .bridge import Bridge
+from .cancelled import split_cancelled
 from .options import BridgeKind, BridgeOptions
+from .patience import Patience
 
 if TYPE_CHECKING:
     from .guest import GuestBridge
     from .thread import ThreadBridge
-
-_log = logging.getLogger("actorsys.bridges")
-
-
-def _default_grace() -> float:
-    return DEFAULT_LIMITS.stop_grace_seconds
 
 
 @asynccontextmanager
@@ -34,15 +28,14 @@ async def open_bridge(
     kind: BridgeKind = "thread",
     uvloop: bool = False,
     *,
-    grace: Callable[[], float] = _default_grace,
-    abandon: bool = True,
+    patience: Patience | None = None,
 ) -> AsyncIterator[Bridge]:
     """Open an asyncio loop beside trio for the block.
 
     When the block ends, tasks that are left over there are cancelled, and all of them are waited
-    for; their clean-up can still call into trio. If that takes longer than *grace* says, in
-    seconds, a warning tells what still runs. Then its thread is left behind, with an error, or
-    waited for as long as it takes if *abandon* is false.
+    for; their clean-up can still call into trio. If that, or the end of a call that was cancelled,
+    takes longer than *patience* has, a warning tells what still runs. Then its thread is left
+    behind, and the block is cancelled, with an error; or it is waited for as long as it takes.
 
     An error of the block leaves as itself. What ends the bridge from inside cancels the block and
     is raised here: an error in a function of `Bridge.call_soon` or `Bridge.post`, or
@@ -54,7 +47,7 @@ async def open_bridge(
       BridgeBroken: asyncio code has ended the loop, or does not end.
     """
     async with open_services() as services:
-        bridge = _make_bridge(kind, uvloop, services)
+        bridge = _make_bridge(kind, uvloop, services, patience)
         bridge.start()
         error: BaseException | None = None
         try:
@@ -62,9 +55,11 @@ async def open_bridge(
                 yield bridge
         except BaseException as raised:
             error = raised
-        interrupt = await _end(bridge, grace, abandon)
+        interrupt = await _end(bridge)
         if interrupt is not None and not isinstance(error, KeyboardInterrupt):
             interrupt.__cause__, error = error, interrupt
+        if error is not None and bridge.failure is not None:
+            _, error = split_cancelled(error)  # the failure says why, and cancels as well
         errors = [each for each in (error, bridge.failure) if each is not None]
         if len(errors) > 1:
             raise BaseExceptionGroup("the block and its bridge to asyncio failed", errors)
@@ -88,58 +83,41 @@ async def open_actor_bridge(
             return actor.stop_request.deadline - trio.current_time()
         return actor.limits.stop_grace_seconds
 
+    patience = Patience(grace, ends=abandon)
+    actor.interrupts.listeners.append(patience.hurry)
     try:
-        async with open_bridge(
-            options.kind, options.uvloop, grace=grace, abandon=abandon
-        ) as bridge:
+        async with open_bridge(options.kind, options.uvloop, patience=patience) as bridge:
             actor.bridge = bridge
             yield
     finally:
         actor.bridge = None
+        actor.interrupts.listeners.remove(patience.hurry)
 
 
 def _make_bridge(
-    kind: BridgeKind, uvloop: bool, services: trio.Nursery
+    kind: BridgeKind,
+    uvloop: bool,
+    services: trio.Nursery,
+    patience: Patience | None,
 ) -> ThreadBridge | GuestBridge:
-    # Here, because asyncio takes longer to import than the rest of this package.
+    if patience is None:
+        patience = Patience(lambda: DEFAULT_LIMITS.stop_grace_seconds, ends=True)
+    # Imported here, because asyncio takes longer than the rest of this package.
     if BridgeOptions.check(kind, uvloop).kind == "guest":
         from .guest import GuestBridge
 
-        return GuestBridge(services)
+        return GuestBridge(services, patience)
     from .thread import ThreadBridge
 
-    return ThreadBridge(services, uvloop=uvloop)
+    return ThreadBridge(services, patience, uvloop=uvloop)
 
 
-async def _end(
-    bridge: ThreadBridge | GuestBridge, grace: Callable[[], float], abandon: bool
-) -> KeyboardInterrupt | None:
+async def _end(bridge: ThreadBridge | GuestBridge) -> KeyboardInterrupt | None:
     """End the asyncio side, then the trio side; return Ctrl-C if it came meanwhile."""
+    interrupt = None
     with trio.CancelScope(shield=True):
         bridge.begin_end()
-        interrupt = await _wait_ended(bridge, grace)
-        if not bridge.ended.is_set():
-            told = f"asyncio code goes on after it was cancelled; {bridge.describe_leftover()}"
-            _log.warning(told)
-            if abandon:
-                bridge.fail(BridgeBroken(f"{told}; its thread was left behind"))
-            else:
-                await bridge.ended.wait()
+        if not bridge.is_left_behind:
+            interrupt = await bridge.wait_for_end_of(bridge.ended)
         await bridge.close()
-    return interrupt
-
-
-async def _wait_ended(
-    bridge: ThreadBridge | GuestBridge, grace: Callable[[], float]
-) -> KeyboardInterrupt | None:
-    """Wait for the asyncio side for as long as *grace* says, which Ctrl-C can shorten."""
-    interrupt = None
-    deadline = trio.current_time() + grace()
-    while not bridge.ended.is_set() and trio.current_time() < deadline:
-        try:
-            with trio.move_on_at(deadline):
-                await bridge.ended.wait()
-        except KeyboardInterrupt as error:
-            interrupt = error
-            deadline = min(deadline, trio.current_time() + grace())
     return interrupt

@@ -9,6 +9,7 @@ import trio
 
 from .loop_bridge import LoopBridge
 from .loops import describe_leftover, keep_running, make_loop
+from .patience import Patience
 
 
 class ThreadBridge(LoopBridge):
@@ -18,9 +19,9 @@ class ThreadBridge(LoopBridge):
     not end holds up nothing but the block, and not the end of the process as well.
     """
 
-    def __init__(self, services: trio.Nursery, *, uvloop: bool) -> None:
+    def __init__(self, services: trio.Nursery, patience: Patience, *, uvloop: bool) -> None:
         loop = make_loop(uvloop)
-        super().__init__(loop, loop.call_soon_threadsafe, services)
+        super().__init__(loop, loop.call_soon_threadsafe, services, patience)
         self._is_over = False  # of the asyncio side
         self._thread = threading.Thread(target=self._run, name="actorsys asyncio", daemon=True)
 
@@ -52,5 +53,4 @@ class ThreadBridge(LoopBridge):
         await super().close()
 
     def describe_leftover(self) -> str:
-        """Say what the asyncio side is still doing."""
         return describe_leftover(self._loop, self._thread)

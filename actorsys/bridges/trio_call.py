@@ -12,6 +12,7 @@ import trio
 from trio.lowlevel import disable_ki_protection, enable_ki_protection
 
 from ..errors import BridgeClosed
+from .cancelled import split_cancelled
 
 if TYPE_CHECKING:
     from .loop_bridge import LoopBridge
@@ -75,12 +76,10 @@ class TrioCall(Generic[T]):
         try:
             with self._scope:
                 result = outcome.Value(await self._call())
-        except trio.Cancelled:
-            raise
         except KeyboardInterrupt:
             raise  # Ctrl-C is for trio, whichever task it has hit
         except BaseException as error:
-            cancelled, rest = _split_cancelled(error)
+            cancelled, rest = split_cancelled(error)
             result = outcome.Error(rest) if rest is not None else None
             if cancelled is not None:
                 raise cancelled
@@ -91,12 +90,3 @@ class TrioCall(Generic[T]):
     @disable_ki_protection
     async def _call(self) -> T:
         return await self._function(*self._args)
-
-
-def _split_cancelled(
-    error: BaseException,
-) -> tuple[BaseException | None, BaseException | None]:
-    """Return what of *error* is trio's cancellation, to be raised on, and what is not."""
-    if isinstance(error, BaseExceptionGroup):
-        return error.split(trio.Cancelled)
-    return None, error

@@ -68,7 +68,7 @@ def waiting_at_root() -> int:
     """Return how many wait for an actor that is to come; the root asks."""
     registry = actorsys.current_actor().directory.registry
     assert isinstance(registry, TreeRegistry)
-    return len(registry._arrivals)
+    return sum(map(len, registry._arrivals.values()))
 
 
 # --- who and where ----------------------------------------------------------------------------

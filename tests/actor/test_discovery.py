@@ -6,6 +6,7 @@ import contextlib
 import os
 import random
 import signal
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -13,12 +14,15 @@ import discovery_functions as remote
 import pytest
 import trio
 from discovery_functions import MODULES, children_of, open_actors, settle, simulated
+from trio.testing import wait_all_tasks_blocked
 
 import actorsys
 from actorsys import OneForOne, find_actor, wait_for_actor
+from actorsys.actor.registry import Entry, TreeRegistry
 from actorsys.errors import Uid
 from actorsys.testing import Simulation, cancel_at_every_step
 
+NAMES = ["ann", "bob", "carl", "dora"]
 Operation = Callable[[actorsys.Portal, actorsys.Portal], Awaitable[None]]
 
 
@@ -527,9 +531,81 @@ def test_nothing_is_left_after_a_cancel_at_any_step(operation: Operation) -> Non
     Simulation(seed=1).run(main)
 
 
+# --- the registry -----------------------------------------------------------------------------
+
+
+def entry_at(*path: Uid) -> Entry:
+    return Entry(path[-1], 1, path)
+
+
+@pytest.fixture
+def registry() -> TreeRegistry:
+    return TreeRegistry(actorsys.Limits())
+
+
+async def test_the_registry_knows_what_a_list_of_paths_would(registry: TreeRegistry) -> None:
+    seed = random.randrange(2**32)
+    print("seed", seed)
+    chance = random.Random(seed)
+    known: list[Entry] = []
+    for number in range(300):
+        above = chance.choice([(), *(entry.path for entry in known)])
+        entry = entry_at(*above, (chance.choice(NAMES), str(number)))
+        registry.add(entry)
+        known.append(entry)
+        if chance.random() < 0.3:
+            gone = chance.choice(known).path
+            registry.remove(gone)
+            known = [entry for entry in known if entry.path[: len(gone)] != gone]
+        assert await registry.entries() == known
+        for name in NAMES:
+            assert await registry.find(name) == [e for e in known if e.uid[0] == name]
+    for entry in known:
+        registry.remove(entry.path)
+    assert not any([registry._entries, registry._namesakes, registry._below])
+
+
+async def test_whoever_waits_for_another_one_of_a_name_is_told_of_that(
+    registry: TreeRegistry,
+) -> None:
+    first, second = ("ann", "1"), ("ann", "2")
+    async with trio.open_nursery() as tasks:
+        for _ in range(3):
+            tasks.start_soon(registry.wait_for, "ann", [first])
+        await wait_all_tasks_blocked()
+        registry.add(entry_at(first))
+        await wait_all_tasks_blocked()
+        assert "3 waiting" in repr(registry)
+        registry.add(entry_at(second))
+    assert "0 waiting" in repr(registry)
+
+
+async def test_who_has_waited_in_vain_leaves_nothing_in_the_registry(
+    registry: TreeRegistry,
+) -> None:
+    async with trio.open_nursery() as tasks:
+        for name in NAMES:
+            tasks.start_soon(registry.wait_for, name, [])
+        await wait_all_tasks_blocked()
+        tasks.cancel_scope.cancel()
+    assert not registry._arrivals
+
+
+async def test_a_crowd_of_others_makes_neither_questions_nor_news_dear(
+    registry: TreeRegistry,
+) -> None:
+    crowd = [entry_at((f"actor-{number}", "1")) for number in range(20_000)]
+    for entry in crowd:
+        registry.add(entry)
+    began = time.perf_counter()
+    for entry in crowd[:1000]:
+        assert await registry.find(entry.uid[0]) == [entry]
+        registry.remove(entry.path)
+    assert time.perf_counter() - began < 0.5  # a walk over all of them takes five times that
+
+
 # --- at random --------------------------------------------------------------------------------
 
-NAMES = ["ann", "bob", "carl", "dora"]
 UNAVOIDABLE = (actorsys.ActorUnavailable, actorsys.ContextCancelled, actorsys.SpawnError)
 """What may become of a call while actors die and are stopped."""
 

@@ -256,6 +256,25 @@ async def work():
         await asyncio.sleep(0.01)
         print("cleaned up", flush=True)
 
+async def block_in_clean_up(begun):
+    begun()
+    try:
+        await asyncio.Event().wait()
+    finally:
+        await block()
+
+async def block():
+    print("started", flush=True)
+    time.sleep(60)
+
+async def swallow():
+    print("started", flush=True)
+    while True:
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            pass
+
 async def main():
     async with actorsys.open_nursery(asyncio=True):
         {body}
@@ -264,9 +283,17 @@ if __name__ == "__main__":
     trio.run(main)
 """
 WAIT = "await actorsys.to_asyncio(work)"
-BLOCK = """actorsys.current_actor().bridge.call_soon(time.sleep, 60)
+BLOCK_BEHIND = """actorsys.current_actor().bridge.call_soon(time.sleep, 60)
         print("started", flush=True)
         await trio.sleep_forever()"""
+AWAIT_BLOCK = "await actorsys.to_asyncio(block)"
+AWAIT_SWALLOW = "await actorsys.to_asyncio(swallow)"
+CANCEL_BLOCK = """with trio.CancelScope() as scope:
+            bridge = actorsys.current_actor().bridge
+            await actorsys.to_asyncio(block_in_clean_up, lambda: bridge.post(scope.cancel))"""
+BLOCK_BESIDE = """async with trio.open_nursery() as tasks:
+            tasks.start_soon(actorsys.to_asyncio, block)
+            await trio.sleep_forever()"""
 
 
 def test_ctrl_c_reaches_asyncio_code_that_the_root_waits_for(tmp_path: Path) -> None:
@@ -281,8 +308,13 @@ def test_ctrl_c_reaches_asyncio_code_that_the_root_waits_for(tmp_path: Path) -> 
 
 
 @pytest.mark.slow
-def test_ctrl_c_ends_a_root_whose_asyncio_code_blocks(tmp_path: Path) -> None:
-    with script_running(tmp_path, PROGRAM.format(body=BLOCK)) as program:
+@pytest.mark.parametrize(
+    "body",
+    [BLOCK_BEHIND, AWAIT_BLOCK, AWAIT_SWALLOW, CANCEL_BLOCK, BLOCK_BESIDE],
+    ids=["behind", "awaited", "swallowing", "cancelled before", "beside"],
+)
+def test_ctrl_c_ends_a_root_whose_asyncio_code_does_not(tmp_path: Path, body: str) -> None:
+    with script_running(tmp_path, PROGRAM.format(body=body)) as program:
         assert program.stdout is not None
         assert program.stdout.readline() == "started\n"
         program.send_signal(signal.SIGINT)

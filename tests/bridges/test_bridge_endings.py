@@ -13,6 +13,7 @@ import trio
 import trio.testing
 
 from actorsys.bridges import Bridge, BridgeKind, open_bridge
+from actorsys.bridges.patience import Patience
 from actorsys.errors import BridgeBroken, BridgeClosed
 
 Cross = Callable[[Callable[[Bridge], Any]], Any]
@@ -260,11 +261,38 @@ def release() -> Iterator[threading.Event]:
             thread.join(5)
 
 
+Begun = Callable[[], object]
+
+
+async def swallow(release: threading.Event, begun: Begun) -> None:
+    begun()
+    while not release.is_set():
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.sleep(0.005)
+
+
+async def block(release: threading.Event, begun: Begun) -> None:
+    begun()
+    release.wait()
+
+
+async def begin_and_cancel(
+    bridge: Bridge, stubborn: Callable[..., Any], release: threading.Event
+) -> None:
+    with trio.CancelScope() as scope:
+        await bridge.run(stubborn, release, lambda: bridge.post(scope.cancel))
+    assert scope.cancelled_caught != release.is_set()  # or it has returned after all
+
+
+def hasty(*, ends: bool = True) -> Patience:
+    return Patience(lambda: 0.02, ends=ends)
+
+
 async def test_asyncio_code_that_blocks_is_left_behind_with_an_error_that_says_where(
     release: threading.Event, caplog: pytest.LogCaptureFixture
 ) -> None:
     with pytest.raises(BridgeBroken, match=r"it is in .*wait.*was left behind"):
-        async with open_bridge(grace=lambda: 0.02) as bridge:
+        async with open_bridge(patience=hasty()) as bridge:
             bridge.call_soon(release.wait)
     assert [record.levelname for record in caplog.records] == ["WARNING"]
 
@@ -284,7 +312,7 @@ async def test_a_task_that_swallows_its_cancellation_is_left_behind_and_named(
         await asyncio.sleep(0)
 
     with pytest.raises(BridgeBroken, match="a stubborn one"):
-        async with open_bridge(grace=lambda: 0.02) as bridge:
+        async with open_bridge(patience=hasty()) as bridge:
             await bridge.run(leave)
 
 
@@ -302,9 +330,73 @@ async def test_who_waits_elsewhere_for_a_call_that_is_left_behind_is_told(
 
     async with trio.open_nursery() as tasks:
         with pytest.raises(BridgeBroken):
-            async with open_bridge(grace=lambda: 0.02) as bridge:
+            async with open_bridge(patience=hasty()) as bridge:
                 tasks.start_soon(call, bridge)
                 await trio.testing.wait_all_tasks_blocked()
+
+
+@pytest.mark.parametrize("how", ["blocks", "swallows"])
+async def test_a_cancelled_call_that_does_not_end_in_time_breaks_the_bridge(
+    release: threading.Event, how: str
+) -> None:
+    with pytest.raises(BridgeBroken, match="left behind"), trio.fail_after(2):
+        async with open_bridge(patience=hasty()) as bridge:
+            await begin_and_cancel(bridge, block if how == "blocks" else swallow, release)
+            await trio.sleep_forever()
+
+
+async def test_what_else_was_called_cleans_up_when_a_call_is_left_behind(
+    release: threading.Event,
+) -> None:
+    seen: list[str] = []
+
+    async def orderly() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await asyncio.sleep(0.001)
+            seen.append("cleaned up")
+
+    with pytest.raises(BridgeBroken):
+        async with open_bridge(patience=hasty()) as bridge, trio.open_nursery() as tasks:
+            tasks.start_soon(bridge.run, orderly)
+            await begin_and_cancel(bridge, swallow, release)
+    assert seen == ["cleaned up"]
+
+
+async def test_a_block_that_is_cancelled_from_outside_tells_what_it_has_left_behind(
+    release: threading.Event,
+) -> None:
+    with pytest.raises(BridgeBroken), trio.CancelScope() as scope:
+        async with open_bridge(patience=hasty()) as bridge, trio.open_nursery() as tasks:
+            tasks.start_soon(bridge.run, swallow, release, lambda: bridge.post(scope.cancel))
+
+
+async def test_a_child_complains_once_of_calls_that_do_not_end_and_waits_for_them(
+    release: threading.Event, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with open_bridge(patience=hasty(ends=False)) as bridge, trio.open_nursery() as tasks:
+        for _ in range(2):
+            tasks.start_soon(begin_and_cancel, bridge, swallow, release)
+        await trio.sleep(0.1)  # five times its patience
+        release.set()
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+
+
+async def test_patience_that_is_hurried_is_never_longer_than_before(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    grace = 3.0
+    patience = Patience(lambda: grace, ends=True)
+    began = trio.current_time()
+    async with trio.open_nursery() as tasks:
+        tasks.start_soon(patience.wait, trio.Event())
+        await trio.sleep(1)
+        grace = 0.5
+        patience.hurry()
+        grace = 3.0
+        patience.hurry()
+    assert trio.current_time() - began == 1.5
 
 
 def test_a_guest_bridge_needs_a_host() -> None:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import functools
+import signal
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -147,6 +150,33 @@ def test_asyncio_code_that_swallows_its_cancellation_returns_its_result(cross: C
             scope.cancel()
 
     cross(scenario)
+
+
+@pytest.mark.parametrize("is_late", [False, True], ids=["while it runs", "while it ends"])
+def test_ctrl_c_wins_over_a_result_and_waits_for_it(is_late: bool) -> None:
+    seen: list[str] = []
+    press = functools.partial(signal.raise_signal, signal.SIGINT)
+
+    async def main() -> None:
+        async with open_bridge() as bridge:
+            with trio.CancelScope() as scope:
+
+                async def work() -> str:
+                    bridge.post(scope.cancel if is_late else press)
+                    with contextlib.suppress(asyncio.CancelledError):
+                        await asyncio.Event().wait()
+                    if is_late:
+                        bridge.post(press)
+                        await bridge.call_trio(trio.testing.wait_all_tasks_blocked)
+                    seen.append("ended")
+                    return "a result"
+
+                await bridge.run(work)
+                seen.append("went on")
+
+    with pytest.raises(KeyboardInterrupt):
+        trio.run(main)
+    assert seen == ["ended"]
 
 
 def test_cancelling_in_asyncio_waits_for_the_clean_up_in_trio(cross: Cross) -> None:

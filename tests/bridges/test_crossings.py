@@ -14,7 +14,7 @@ import sniffio
 import trio
 
 from actorsys.bridges import Bridge, BridgeKind, open_bridge
-from actorsys.errors import AsyncioCancelled
+from actorsys.errors import AsyncioCancelled, NoBridge
 
 Cross = Callable[[Callable[[Bridge], Any]], Any]
 
@@ -161,6 +161,49 @@ def test_each_side_knows_where_it_is(cross: Cross, kind: BridgeKind) -> None:
         assert (in_loop, library, in_main) == (True, "asyncio", kind == "guest")
         assert await bridge.run(bridge.call_trio, look_in_trio) == (False, "trio")
         assert await look_in_trio() == (False, "trio")
+
+    cross(scenario)
+
+
+def test_asyncio_code_that_calls_asyncio_is_told_so(cross: Cross) -> None:
+    async def scenario(bridge: Bridge) -> None:
+        with pytest.raises(NoBridge, match="in asyncio already"):
+            await bridge.run(bridge.run, asyncio.sleep, 0)
+
+    cross(scenario)
+
+
+def test_trio_code_that_calls_trio_is_told_so(cross: Cross) -> None:
+    async def scenario(bridge: Bridge) -> None:
+        with pytest.raises(NoBridge, match="in trio already"):
+            await bridge.call_trio(trio.sleep, 0)
+
+    cross(scenario)
+
+
+def test_another_loop_of_asyncio_is_told_how_to_reach_the_one_of_the_actor(cross: Cross) -> None:
+    async def scenario(bridge: Bridge) -> None:
+        def call() -> None:
+            with pytest.raises(NoBridge, match="run_coroutine_threadsafe"):
+                asyncio.run(bridge.call_trio(trio.sleep, 0))
+            with pytest.raises(NoBridge, match="run_coroutine_threadsafe"):
+                asyncio.run(bridge.run(asyncio.sleep, 0))
+            asyncio.run_coroutine_threadsafe(bridge.call_trio(trio.sleep, 0), bridge.loop).result()
+
+        await bridge.run(asyncio.to_thread, call)
+
+    cross(scenario)
+
+
+def test_another_run_of_trio_is_told_how_to_reach_asyncio(cross: Cross) -> None:
+    async def scenario(bridge: Bridge) -> None:
+        def call() -> None:
+            with pytest.raises(NoBridge, match="run_coroutine_threadsafe"):
+                trio.run(bridge.run, asyncio.sleep, 0)
+            with pytest.raises(NoBridge, match="run_coroutine_threadsafe"):
+                trio.run(bridge.call_trio, trio.sleep, 0)
+
+        await trio.to_thread.run_sync(call)
 
     cross(scenario)
 
