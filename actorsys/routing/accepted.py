@@ -59,12 +59,14 @@ class Accepted:
     """A message that was accepted. Owned by the queue of its actor, or by the route that sends it.
 
     ``route`` is the last that was given it. When its sending is called off, ``verdict`` says what
-    it is to become: dead for this reason, or, for None, the first in its queue again.
+    it is to become: dead for this reason, or, for None, the first in its queue again. ``error`` is
+    the last that a route has raised for it.
     """
 
     __slots__ = (
         "accepted_at",
         "attempts",
+        "error",
         "expires_at",
         "is_called_off",
         "is_control",
@@ -93,6 +95,7 @@ class Accepted:
         self.reply = reply
         self.route: Route | None = None
         self.attempts = 0
+        self.error: Exception | None = None
         self.is_settled = False
         self.is_called_off = False
         self.verdict: DeadReason | None = None
@@ -107,6 +110,6 @@ class Accepted:
         self.verdict = self.verdict or verdict
 
     def settle(self) -> None:
-        """Say that it has come to its end. Its payload is let go, whoever still knows it."""
+        """Say that it has come to its end. Its message is let go, whoever still knows of it."""
         self.is_settled = True
-        del self.message
+        self.message = None  # type: ignore[assignment]  # nobody reads what is settled

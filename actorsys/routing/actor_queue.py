@@ -34,6 +34,7 @@ class ActorQueue:
     __slots__ = (
         "_control",
         "_data",
+        "_has_absorbed",
         "_newest",
         "actor_id",
         "failures",
@@ -57,6 +58,7 @@ class ActorQueue:
         self._control: Lane = OrderedDict()
         self._data: Lane = OrderedDict()
         self._newest: dict[Protocol, Accepted] = {}
+        self._has_absorbed = False  # then, what is behind may be older
 
     def __repr__(self) -> str:
         where = "unassigned" if self.route_name is None else f"on {self.route_name!r}"
@@ -94,6 +96,8 @@ class ActorQueue:
     @property
     def oldest_at(self) -> float:
         """When the oldest message that waits was accepted; there is one."""
+        if self._has_absorbed:
+            return min(item.accepted_at for item in self)
         firsts = [next(iter(lane)) for lane in (self._control, self._data) if lane]
         return min(first.accepted_at for first in firsts)
 
@@ -112,9 +116,6 @@ class ActorQueue:
         lane = self._lane(item)
         lane[item] = None
         lane.move_to_end(item, last=False)
-        kind = item.message.protocol
-        if kind in self._newest and self.newest(kind) is None:
-            self.remember(item)
 
     def pop(self) -> Accepted:
         """Take the first one out.
@@ -155,13 +156,13 @@ class ActorQueue:
 
     def absorb(self, other: ActorQueue) -> None:
         """Put all that waits in *other*, and its senders, behind the own."""
+        self._has_absorbed = True
         for item in other:
             item.queue = self
             item.message = self.addressed(item.message)
             self.push(item)
         for sender in other.senders:
             sender.queue = self
-        self._newest.update(other._newest)
         self.senders.update(other.senders)
         other.senders.clear()
 

@@ -23,8 +23,8 @@ class DeadReason(enum.StrEnum):
     """There was no room, or a newer one took its place."""
 
     ROUTE_CLOSED = "route_closed"
-    """Its deadline has passed, and the route of its actor was closed or missing; or the route was
-    lost with it."""
+    """Its deadline has passed, and the route of its actor was closed or missing; or what is at the
+    end of the route was lost with it."""
 
     ACTOR_REMOVED = "actor_removed"
     """Its actor was removed."""
@@ -33,7 +33,7 @@ class DeadReason(enum.StrEnum):
     """The dispatcher was closed."""
 
     REJECTED = "rejected"
-    """The function of the route has raised an error about it."""
+    """The function of the route has raised an error about it, or is not async."""
 
     ENCODE_ERROR = "encode_error"
     """It cannot travel."""

@@ -8,10 +8,9 @@ import math
 from collections import deque
 from collections.abc import Iterator
 
+from ..limits import RoutingLimits
 from .accepted import Accepted
 from .protocol import Protocol
-
-_FIRST_SWEEP = 1024  # held messages, of which some have been settled; fewer are not worth the walk
 
 
 class Deadlines:
@@ -22,11 +21,11 @@ class Deadlines:
     is passed over, and swept out before it is more than half.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, limits: RoutingLimits) -> None:
         self._by_kind: dict[Protocol, deque[Accepted]] = {kind: deque() for kind in Protocol}
         self._own: list[tuple[float, int, Accepted]] = []
         self._numbers = itertools.count()
-        self._sweep_at = _FIRST_SWEEP
+        self._min_swept = self._sweep_at = limits.min_swept_messages
         self._held = 0
 
     def __repr__(self) -> str:
@@ -81,4 +80,4 @@ class Deadlines:
         self._own = [entry for entry in self._own if not entry[2].is_settled]
         heapq.heapify(self._own)
         self._held = len(self._own) + sum(map(len, self._by_kind.values()))
-        self._sweep_at = max(_FIRST_SWEEP, 2 * self._held)
+        self._sweep_at = max(self._min_swept, 2 * self._held)

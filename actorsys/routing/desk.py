@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 import itertools
+import logging
 import math
 from typing import Any
 
@@ -15,12 +16,15 @@ from .actor_queue import ActorQueue
 from .alarm import Alarm
 from .dead_letters import DeadReason
 from .deadlines import Deadlines
-from .failures import Failure, kind_of
+from .failures import Failure, NotAwaitable, kind_of
 from .intake import Intake
 from .ledger import Ledger
 from .options import DispatcherOptions
+from .retry_delay import checked_delay
 from .route import Route
 from .route_table import RouteTable
+
+logger = logging.getLogger("actorsys.routing")
 
 _LAST_REASONS = {
     Failure.LOST: DeadReason.ROUTE_CLOSED,
@@ -34,8 +38,8 @@ class SendingDesk:
     """Gives messages to routes in turn, and books what they tell. See `route.Desk`.
 
     Its alarm wakes it for deadlines and for queues that are to be tried again, and for nothing
-    else. ``running`` has the routes whose pumps have not ended, and ``changed`` wakes who waits for
-    a message in flight, or for everything to be at rest.
+    else. ``intake`` is the way in. ``running`` has the routes whose pumps have not ended, and
+    ``changed`` wakes who waits for a message in flight, or for everything to be at rest.
     """
 
     def __init__(self, table: RouteTable, ledger: Ledger, options: DispatcherOptions) -> None:
@@ -43,23 +47,18 @@ class SendingDesk:
         self.running: set[Route] = set()
         self.alarm = Alarm(self.on_time)
         self.changed = trio.lowlevel.ParkingLot()
-        self.intake: Intake  # set by the dispatcher: each of the two calls the other
+        self.intake = Intake(ledger, options, self._on_accepted)
         self._table = table
         self._ledger = ledger
-        self._deadlines = Deadlines()
+        self._deadlines = Deadlines(options.limits)
         self._retry_delay = options.retry_delay
+        self._min_delay = options.limits.min_retry_seconds
         self._is_transient = options.is_transient
         self._paused: list[tuple[float, int, ActorQueue]] = []
         self._numbers = itertools.count()
 
     def __repr__(self) -> str:
         return f"<SendingDesk: {self._ledger!r}, {self.alarm!r}>"
-
-    def on_accepted(self, item: Accepted) -> None:
-        """Take note of a message that is in its queue now."""
-        self._deadlines.add(item)
-        self.alarm.set(item.expires_at)
-        self._table.ready(item.queue)
 
     # --- for the pumps -------------------------------------------------------------------
 
@@ -90,19 +89,23 @@ class SendingDesk:
     @enable_ki_protection
     def on_failed(self, route: Route, error: Exception) -> None:
         """Take note that sending the message in flight has failed."""
-        kind = kind_of(error, self._is_transient)
-        delay = self._retry_delay(self._failures_of(route)) if kind is Failure.TRANSIENT else 0.0
-        item = self._land(route)
-        if kind in (Failure.CLOSED, Failure.LOST):
-            route.close(error)
+        item = route.in_flight
+        assert item is not None
+        # Its traceback would keep alive whatever the send was about.
+        item.error = error.with_traceback(None)
+        kind = kind_of(error, self._is_transient, is_channel=route.is_channel)
+        delay = self._delay_after(item.queue.failures) if kind is Failure.TRANSIENT else None
+        self._land(route)
+        if kind is Failure.CLOSED or (kind is Failure.LOST and route.is_channel):
+            self._close(route, error)
         if kind in _LAST_REASONS or item.verdict is not None:
+            is_unknown = kind is Failure.LOST or isinstance(error, NotAwaitable)
+            is_unknown |= item.is_called_off and not route.is_cancel_safe
             reason = item.verdict or _LAST_REASONS[kind]
-            is_unknown = kind is Failure.LOST or (item.is_called_off and not route.is_cancel_safe)
-            self._bury(item, reason, error, may_have_been_delivered=is_unknown)
+            self._bury(item, reason, may_have_been_delivered=is_unknown)
         else:
-            self.retries += 1
-            self._put_back(item)
-            if delay:
+            self.retries += self._put_back(item)
+            if delay is not None:
                 self._pause(item.queue, route, delay)
         self._go_on(item.queue)
 
@@ -161,20 +164,32 @@ class SendingDesk:
         self.intake.make_room(queue)
         return count
 
-    def clear_all(self) -> None:
-        """Bury everything that waits, because this is the end."""
+    @enable_ki_protection
+    def stop(self) -> None:
+        """Cancel all that is under way."""
+        for route in self.running:
+            route.stop()
+
+    @enable_ki_protection
+    def finish(self) -> None:
+        """Come to the end: bury what is left, and what is with a route that heeds nothing."""
+        self.intake.close(self._table.queues.values())
+        self.stop()
+        for route in self.running:
+            if route.in_flight is not None:
+                item = self._land(route)
+                self._bury(item, DeadReason.SHUTDOWN, may_have_been_delivered=True)
         for queue in self._table.queues.values():
             self._table.unready(queue)
             self._clear(queue, DeadReason.SHUTDOWN)
-
-    def abandon(self, route: Route) -> None:
-        """Book what *route* has in flight as dead: it does not heed its cancellation."""
-        item = route.in_flight
-        if item is not None:
-            self._land(route)
-            self._bury(item, DeadReason.SHUTDOWN, may_have_been_delivered=True)
+        self._ledger.letters.complete()
 
     # --- inside --------------------------------------------------------------------------
+
+    def _on_accepted(self, item: Accepted) -> None:
+        self._deadlines.add(item)
+        self.alarm.set(item.expires_at)
+        self._table.ready(item.queue)
 
     def _land(self, route: Route) -> Accepted:
         """Return the message in flight, which is so no more."""
@@ -189,9 +204,20 @@ class SendingDesk:
             self._bury(queue.pop(), reason)
         return count
 
-    def _put_back(self, item: Accepted) -> None:
+    def _put_back(self, item: Accepted) -> bool:
+        """Let *item* wait again; return whether it does, and no newer one has its place."""
         item.is_called_off = False
-        item.queue.push_front(item)
+        return self.intake.take_back(item)
+
+    def _close(self, route: Route, error: Exception) -> None:
+        if route.is_open:
+            route.close(error)
+            logger.warning(
+                "route %r is closed by %r; its actors wait until add_route opens it again, or they "
+                "are assigned to another one",
+                route.name,
+                error,
+            )
 
     def _go_on(self, queue: ActorQueue) -> None:
         """Let the next message of *queue* have its turn, where the actor is assigned now."""
@@ -202,9 +228,8 @@ class SendingDesk:
         if queue.route_name is None:
             self._table.forget_if_idle(queue)
 
-    def _failures_of(self, route: Route) -> int:
-        assert route.in_flight is not None
-        return route.in_flight.queue.failures
+    def _delay_after(self, failures: int) -> float:
+        return max(checked_delay(self._retry_delay(failures)), self._min_delay)
 
     def _pause(self, queue: ActorQueue, route: Route, delay: float) -> None:
         """Try *queue* again after *delay* seconds, unless it has another route by now."""
@@ -237,17 +262,11 @@ class SendingDesk:
         self,
         item: Accepted,
         reason: DeadReason,
-        error: Exception | None = None,
         *,
         may_have_been_delivered: bool = False,
     ) -> None:
-        self._ledger.bury(
-            item,
-            reason,
-            trio.current_time(),
-            error=error,
-            may_have_been_delivered=may_have_been_delivered,
-        )
+        now = trio.current_time()
+        self._ledger.bury(item, reason, now, may_have_been_delivered=may_have_been_delivered)
 
 
 def call_off(item: Accepted, reason: DeadReason | None) -> None:

@@ -9,16 +9,21 @@ from typing import Any
 import trio
 from trio.lowlevel import enable_ki_protection
 
+from ..channel.pacing import Pacing
 from ..errors import ChannelClosed
+from ..limits import RoutingLimits
 from .accepted import Reply
 from .dead_letters import DeadLetters
 from .desk import SendingDesk
-from .intake import Intake
 from .ledger import Ledger
 from .migration import migrate
-from .options import DispatcherOptions
-from .pace import Pace
-from .protocol import ActorId, RoutedMessage
+from .protocol import (
+    ActorId,
+    RoutedMessage,
+    checked_actor_id,
+    checked_route_name,
+    checked_seconds,
+)
 from .route import Route, sender_of
 from .route_table import RouteTable
 from .statistics import RoutingStatistics, statistics_of
@@ -33,16 +38,21 @@ class RouterDispatcher:
     its route has returned, or it is a dead letter.
     """
 
-    def __init__(self, options: DispatcherOptions, pumps: trio.Nursery) -> None:
-        self._limits = options.limits
+    def __init__(
+        self,
+        table: RouteTable,
+        ledger: Ledger,
+        desk: SendingDesk,
+        limits: RoutingLimits,
+        pumps: trio.Nursery,
+    ) -> None:
+        self._table = table
+        self._ledger = ledger
+        self._desk = desk
+        self._intake = desk.intake
+        self._limits = limits
         self._pumps = pumps
-        self._table = RouteTable()
-        self._ledger = Ledger(options.limits.max_dead_letters)
-        self._desk = SendingDesk(self._table, self._ledger, options)
-        self._intake = Intake(self._ledger, options, self._desk.on_accepted)
-        self._desk.intake = self._intake
-        self._pace = Pace(options.limits)
-        pumps.start_soon(self._desk.alarm.run, name="alarm of a dispatcher")
+        self._pacing = Pacing(limits.sends_per_checkpoint, limits.checkpoint_seconds)
 
     def __repr__(self) -> str:
         return f"<RouterDispatcher: {self._table!r}, {self._ledger!r}>"
@@ -99,10 +109,7 @@ class RouterDispatcher:
 
     @enable_ki_protection
     async def _put(self, message: RoutedMessage, reply: Reply | None) -> None:
-        if self._pace.is_pause_due():
-            await self._pace.pause()
-        else:
-            await trio.lowlevel.checkpoint_if_cancelled()
+        await self._pacing.checkpoint()
         self._intake.check(message)
         queue = self._table.queue_of(message.actor_id)
         try:
@@ -121,7 +128,8 @@ class RouterDispatcher:
         *send* is an async function that takes a `RoutedMessage`, or a channel such as a `MsgStream`
         or a memory channel. One task calls it, for one message at a time; the message is delivered
         when it returns. If it raises, the message is dead, is tried again, or the route is closed,
-        as `failures.Failure` tells. A route that was closed by an error can be added again.
+        as `failures.Failure` tells. A route that was closed by an error is logged, is in
+        ``statistics().closed_routes``, and can be added again.
 
         A send that is under way at its message's deadline is cancelled. *is_cancel_safe* says that
         a message has provably not been taken then, as with channels, for which it is the default:
@@ -129,13 +137,16 @@ class RouterDispatcher:
 
         Raises:
           ValueError: there is an open route of this name.
-          TypeError: *send* cannot be used to send.
+          TypeError: *send* cannot be used to send, or *name* is no name.
           ChannelClosed: the dispatcher was closed.
         """
         self._check_open()
+        checked_route_name(name)
         function, is_channel = sender_of(send)
         is_safe = is_channel if is_cancel_safe is None else is_cancel_safe
-        route = Route(name, function, is_cancel_safe=is_safe, limits=self._limits)
+        route = Route(
+            name, function, is_channel=is_channel, is_cancel_safe=is_safe, limits=self._limits
+        )
         self._table.add(route)
         self._desk.running.add(route)
         self._pumps.start_soon(route.run, self._desk, name=f"pump of route {name!r}")
@@ -174,16 +185,16 @@ class RouterDispatcher:
 
         Raises:
           ChannelClosed: the dispatcher was closed.
+          TypeError: this is no actor id, or no name of a route.
         """
         self._check_open()
-        if not isinstance(route, str):
-            raise TypeError(f"the name of a route is a str, not {route!r}")
+        checked_route_name(route)
         self._table.assign(self._table.queue_of(actor_id), route)
 
     @enable_ki_protection
     def unassign(self, actor_id: ActorId) -> None:
         """Let the messages of an actor wait until it is assigned again."""
-        queue = self._table.queues.get(actor_id)
+        queue = self._table.find(actor_id)
         if queue is not None:
             self._table.assign(queue, None)
             self._table.forget_if_idle(queue)
@@ -198,8 +209,12 @@ class RouterDispatcher:
           NotRouted: there is no actor *old*.
           ValueError: *new* is an actor already.
         """
-        self._table.rename(old, new)
-        self._intake.make_room(self._table.queues[new])
+        early = self._table.rename(old, new)
+        queue = self._table.queues[new]
+        if early is not None:
+            self._intake.merge(queue, early)
+        self._table.ready(queue)
+        self._intake.make_room(queue)
 
     @enable_ki_protection
     def remove(self, actor_id: ActorId) -> int:
@@ -207,8 +222,11 @@ class RouterDispatcher:
 
         One in flight is cancelled, and is a dead letter unless it was delivered first.
         """
-        queue = self._table.queues.pop(actor_id, None)
-        return 0 if queue is None else self._desk.remove(queue)
+        queue = self._table.find(actor_id)
+        if queue is None:
+            return 0
+        del self._table.queues[actor_id]
+        return self._desk.remove(queue)
 
     def open_migration(self, targets: Mapping[ActorId, str]) -> AbstractAsyncContextManager[None]:
         """Move actors to other routes, all or none, around a block.
@@ -223,6 +241,7 @@ class RouterDispatcher:
         Raises:
           NotRouted: a route of *targets* is missing or closed, before the block or after it.
           trio.BusyResourceError: one of the actors is being moved already.
+          TypeError: *targets* is no mapping of actor ids to names.
         """
         return migrate(self._table, self._desk, targets)
 
@@ -232,16 +251,20 @@ class RouterDispatcher:
         Returns when nothing of them is in flight on another route any more.
 
         Raises:
-          NotRouted, trio.BusyResourceError: as `open_migration`.
+          NotRouted, trio.BusyResourceError, TypeError: as `open_migration`.
         """
-        async with self.open_migration(dict.fromkeys(actor_ids, route)):
+        if isinstance(actor_ids, str):
+            raise TypeError(f"move takes several actor ids; to move one, give [{actor_ids!r}]")
+        async with self.open_migration(
+            dict.fromkeys((checked_actor_id(actor_id) for actor_id in actor_ids), route)
+        ):
             pass
 
     # --- the end -------------------------------------------------------------------------
 
     def statistics(self) -> RoutingStatistics:
         """Return what has been done so far."""
-        return statistics_of(self._table, self._ledger, self._intake, self._desk)
+        return statistics_of(self._table, self._ledger, self._desk)
 
     async def aclose(self, grace: float | None = None) -> RoutingStatistics:
         """Accept nothing any more, deliver what can be delivered, and bury the rest.
@@ -249,8 +272,12 @@ class RouterDispatcher:
         It waits up to *grace* seconds, 3 by default, for messages that have an open route, and not
         for others; then sends under way are cancelled. The dead letters can be read afterwards. If
         cancelled, the grace is over at once. Returns the final counts.
+
+        Raises:
+          TypeError, ValueError: *grace* is no number of seconds; nothing was closed.
         """
         grace = self._limits.close_grace_seconds if grace is None else grace
+        checked_seconds("grace", grace)
         self._intake.close(self._table.queues.values())
         try:
             with trio.move_on_after(grace):
@@ -258,27 +285,12 @@ class RouterDispatcher:
                 while self._desk.has_work:
                     await self._desk.changed.park()
         finally:
-            self._stop()
+            self._desk.stop()
         with trio.move_on_after(self._limits.call_off_seconds):
             while self._desk.running:
                 await self._desk.changed.park()
-        self.finish()
+        self._desk.finish()
         return self.statistics()
-
-    @enable_ki_protection
-    def finish(self) -> None:
-        """Come to the end, whatever is under way; called when the block has been left."""
-        self._intake.close(self._table.queues.values())
-        self._stop()
-        for route in self._desk.running:
-            self._desk.abandon(route)
-        self._desk.clear_all()
-        self._ledger.letters.complete()
-
-    @enable_ki_protection
-    def _stop(self) -> None:
-        for route in self._desk.running:
-            route.stop()
 
     def _check_open(self) -> None:
         if not self._intake.is_open:

@@ -8,7 +8,6 @@ from collections.abc import Callable
 import trio
 
 from ..errors import (
-    ActorDied,
     ActorUnavailable,
     EncodeError,
     LimitExceeded,
@@ -17,6 +16,10 @@ from ..errors import (
 )
 
 IsTransient = Callable[[Exception], bool]
+
+
+class NotAwaitable(TypeError):
+    """The function of a route is not async. It has run: nobody knows what became of the message."""
 
 
 class Failure(enum.Enum):
@@ -29,7 +32,7 @@ class Failure(enum.Enum):
     """The message was not taken, and this route will take none any more."""
 
     LOST = enum.auto()
-    """The route will take none any more, and nobody knows whether it has taken this one."""
+    """Nobody knows whether the message was taken. The route goes on, unless it is a channel."""
 
     UNENCODABLE = enum.auto()
     """The message can travel over no route."""
@@ -42,16 +45,21 @@ def is_transient(error: Exception) -> bool:
     """Tell whether *error* says that a message was not taken, but may be taken later.
 
     That is so for a full mailbox, a channel that is busy or would block, and an actor that is out
-    of reach, if the call has provably not started there.
+    of reach or has died, if the call has provably not started there: a portal outlives a restart of
+    its actor. An error that came back from a function over there never is: the function has run.
     """
+    if isinstance(error, RemoteActorError):
+        return False
     if isinstance(error, ActorUnavailable):
-        return not isinstance(error, ActorDied) and not error.may_have_run
+        return not error.may_have_run
     return isinstance(error, (trio.BusyResourceError, trio.WouldBlock, MailboxFull))
 
 
-def kind_of(error: Exception, is_transient: IsTransient) -> Failure:
-    """Return what kind of failure *error* is."""
-    if is_transient(error):
+def kind_of(error: Exception, is_transient: IsTransient, *, is_channel: bool) -> Failure:
+    """Return what kind of failure *error* is, of a channel or of a function."""
+    # A stream ends with its actor and does not come back; a portal does.
+    is_over = is_channel and isinstance(error, ActorUnavailable)
+    if not is_over and is_transient(error):
         return Failure.TRANSIENT
     if isinstance(error, RemoteActorError):  # whatever broke over there, the route has worked
         return Failure.REJECTED

@@ -17,7 +17,7 @@ from .dead_letters import DeadReason
 from .ledger import Ledger
 from .options import DispatcherOptions
 from .overflow import Overflow
-from .protocol import Protocol, RoutedMessage, checked_deadline
+from .protocol import Protocol, RoutedMessage, checked_seconds
 
 
 class Sender:
@@ -77,7 +77,7 @@ class Intake:
         if not isinstance(message, RoutedMessage) or not isinstance(message.protocol, Protocol):
             raise TypeError(f"a RoutedMessage with a Protocol is dispatched, not {message!r}")
         if message.deadline is not None:
-            checked_deadline("the deadline of a message", message.deadline)
+            checked_seconds("the deadline of a message", message.deadline)
 
     def put(self, message: RoutedMessage, queue: ActorQueue, reply: Reply | None) -> bool:
         """Do what there is to do at once; return whether the message was accepted.
@@ -146,7 +146,42 @@ class Intake:
                 error = ChannelClosed("this dispatcher was closed; the message was not accepted")
                 trio.lowlevel.reschedule(sender.task, outcome.Error(error))
 
+    def take_back(self, item: Accepted) -> bool:
+        """Let *item*, which was not sent, be the first in its queue again.
+
+        Return whether it is: where only the newest waits, a newer one may have come.
+        """
+        newer = item.queue.newest(item.message.protocol)
+        item.queue.push_front(item)
+        if newer is None:
+            self._coalesce(item, None)
+        else:
+            self._coalesce(newer, item)
+        return not item.is_settled
+
+    def merge(self, queue: ActorQueue, early: ActorQueue) -> None:
+        """Put what waits in *early* behind that in *queue*, for which it was meant."""
+        pairs = [(queue.newest(kind), early.newest(kind)) for kind in Protocol]
+        queue.absorb(early)
+        for own, other in pairs:
+            if other is not None:
+                self._coalesce(other, own)
+
     # --- inside --------------------------------------------------------------------------
+
+    def _coalesce(self, newer: Accepted, older: Accepted | None) -> None:
+        """Let only the newer of two that wait stay, if that is the rule of their kind.
+
+        After a rename, the one that was taken for older may prove to be newer.
+        """
+        if self._overflow[newer.message.protocol] is not Overflow.COALESCE:
+            return
+        if older is not None:
+            if older.accepted_at > newer.accepted_at:
+                newer, older = older, newer
+            self.coalesced += 1
+            self._bury(older)
+        newer.queue.remember(newer)
 
     def _is_full(self, queue: ActorQueue) -> bool:
         return (
@@ -161,13 +196,8 @@ class Intake:
 
     def _accept(self, message: RoutedMessage, queue: ActorQueue, reply: Reply | None) -> None:
         item = self._book(message, queue, reply)
-        if self._overflow[message.protocol] is Overflow.COALESCE:
-            older = queue.newest(message.protocol)
-            if older is not None:
-                self.coalesced += 1
-                self._bury(older)
-            queue.remember(item)
         queue.push(item)
+        self._coalesce(item, queue.newest(message.protocol))
         self._on_accepted(item)
 
     def _book(self, message: RoutedMessage, queue: ActorQueue, reply: Reply | None) -> Accepted:

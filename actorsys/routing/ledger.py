@@ -51,15 +51,12 @@ class Ledger:
         reason: DeadReason,
         now: float,
         *,
-        error: Exception | None = None,
         may_have_been_delivered: bool = False,
     ) -> None:
         """Book that it is dead, and hand out its letter."""
         age = now - item.accepted_at
-        # A traceback would keep alive whatever the send was about.
-        error = error.with_traceback(None) if error is not None else None
         letter = DeadLetter(
-            item.message, reason, item.attempts, age, error, may_have_been_delivered
+            item.message, reason, item.attempts, age, item.error, may_have_been_delivered
         )
         self.dead[reason] += 1
         self.pending -= 1

@@ -21,10 +21,11 @@ async def migrate(
 
     See `RouterDispatcher.open_migration`.
     """
-    for name in targets.values():
-        table.need_route(name)
+    _check(table, targets)
     moved = [(table.queue_of(actor_id), name) for actor_id, name in targets.items()]
-    _hold(table, [queue for queue, _ in moved])
+    for queue, _ in moved:
+        queue.is_held = True
+        table.unready(queue)
     try:
         await _wait_landed(desk, [queue for queue, _ in moved])
         yield
@@ -41,13 +42,17 @@ async def migrate(
         desk.changed.unpark_all()
 
 
-def _hold(table: RouteTable, queues: list[ActorQueue]) -> None:
-    for queue in queues:
-        if queue.is_held:
-            raise trio.BusyResourceError(f"actor {queue.actor_id!r} is being moved already")
-    for queue in queues:
-        queue.is_held = True
-        table.unready(queue)
+def _check(table: RouteTable, targets: Mapping[ActorId, str]) -> None:
+    """Refuse what cannot be done, before anything has changed."""
+    if not isinstance(targets, Mapping):
+        raise TypeError(
+            f"a migration takes a mapping of actor ids to names of routes, not {targets!r}"
+        )
+    for actor_id, name in targets.items():
+        table.need_route(name)
+        queue = table.find(actor_id)
+        if queue is not None and queue.is_held:
+            raise trio.BusyResourceError(f"actor {actor_id!r} is being moved already")
 
 
 async def _wait_landed(desk: SendingDesk, queues: list[ActorQueue]) -> None:

@@ -9,12 +9,15 @@ from trio.lowlevel import enable_ki_protection
 
 from ..actor.runtime import open_services
 from ..limits import DEFAULT_ROUTING_LIMITS, RoutingLimits
+from .desk import SendingDesk
 from .dispatcher import RouterDispatcher
 from .failures import IsTransient, is_transient
+from .ledger import Ledger
 from .options import DispatcherOptions
 from .overflow import Overflow
 from .protocol import Protocol
 from .retry_delay import DEFAULT_RETRY_DELAY
+from .route_table import RouteTable
 
 
 @asynccontextmanager
@@ -39,20 +42,29 @@ async def open_dispatcher(
       control: kinds that go before all others of the same actor, in order among themselves. Without
         any, all messages of an actor go in the order in which they were accepted.
       retry_delay: seconds to wait after a transient failure, from the number of failures in a row
-        before it. Other actors of the route are not delayed.
+        before it; at least 1 ms. Other actors of the route are not delayed.
       is_transient: whether an error of a route's function says that the message was not taken, but
         may be later. See `failures.is_transient`.
       limits: how much may wait, and how long an end may take.
+
+    Raises:
+      TypeError, ValueError: an option makes no sense.
     """
     options = DispatcherOptions(
-        deadlines or {}, overflow, control, retry_delay, is_transient, limits
+        {} if deadlines is None else deadlines,
+        overflow,
+        control,
+        retry_delay,
+        is_transient,
+        limits,
     )
-    dispatcher: RouterDispatcher | None = None
+    table, ledger = RouteTable(), Ledger(limits.max_dead_letters)
+    desk = SendingDesk(table, ledger, options)
     try:
         async with open_services() as pumps:
-            dispatcher = RouterDispatcher(options, pumps)
+            pumps.start_soon(desk.alarm.run, name="alarm of a dispatcher")
+            dispatcher = RouterDispatcher(table, ledger, desk, limits, pumps)
             yield dispatcher
             await dispatcher.aclose()
     finally:
-        if dispatcher is not None:
-            dispatcher.finish()
+        desk.finish()

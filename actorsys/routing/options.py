@@ -14,7 +14,7 @@ from .retry_delay import DEFAULT_RETRY_DELAY
 
 @dataclass(frozen=True)
 class DispatcherOptions:
-    """The options of `open_dispatcher`; all mappings are completed for every kind of message."""
+    """The options of `open_dispatcher`, as they were given; an error says which makes no sense."""
 
     deadlines: Mapping[Protocol, float] = field(default_factory=dict)
     overflow: Overflow | Mapping[Protocol, Overflow] = Overflow.BLOCK
@@ -24,6 +24,10 @@ class DispatcherOptions:
     limits: RoutingLimits = DEFAULT_ROUTING_LIMITS
 
     def __post_init__(self) -> None:
+        if not isinstance(self.limits, RoutingLimits):
+            raise TypeError(f"limits is a RoutingLimits, not {self.limits!r}")
+        if not isinstance(self.control, Collection) or isinstance(self.control, str):
+            raise TypeError(f"control is a collection of Protocol members, not {self.control!r}")
         for kind in self.control:
             if not isinstance(kind, Protocol):
                 raise TypeError(f"control holds members of Protocol, not {kind!r}")

@@ -56,8 +56,8 @@ class RoutedMessage:
     deadline: float | None = None
 
 
-def checked_deadline(name: str, seconds: object) -> float:
-    """Return *seconds*, if a message may have so long.
+def checked_seconds(name: str, seconds: object) -> float:
+    """Return *seconds*, if it is a time that something may take; ``math.inf`` is one.
 
     Raises:
       TypeError, ValueError: it is no number, or a negative one.
@@ -69,14 +69,40 @@ def checked_deadline(name: str, seconds: object) -> float:
     return float(seconds)
 
 
+def checked_actor_id(actor_id: ActorId) -> ActorId:
+    """Return *actor_id*.
+
+    Raises:
+      TypeError: it cannot be looked up.
+    """
+    try:
+        hash(actor_id)
+    except TypeError:
+        raise TypeError(f"an actor id is hashable, not {actor_id!r}") from None
+    return actor_id
+
+
+def checked_route_name(name: object) -> str:
+    """Return *name*.
+
+    Raises:
+      TypeError: it is no text, or an empty one.
+    """
+    if not isinstance(name, str) or not name:
+        raise TypeError(f"the name of a route is a str that is not empty, not {name!r}")
+    return name
+
+
 def checked_deadlines(deadlines: Mapping[Protocol, float]) -> dict[Protocol, float]:
     """Return the deadline of every kind: those given, and the defaults of the others.
 
     Raises:
-      TypeError, ValueError: a key is no `Protocol`, or a value is no deadline.
+      TypeError, ValueError: it is no mapping, a key is no `Protocol`, or a value is no deadline.
     """
+    if not isinstance(deadlines, Mapping):
+        raise TypeError(f"deadlines is a mapping of Protocol to seconds, not {deadlines!r}")
     for kind, seconds in deadlines.items():
         if not isinstance(kind, Protocol):
             raise TypeError(f"deadlines has members of Protocol as keys, not {kind!r}")
-        checked_deadline(f"deadlines[{kind}]", seconds)
+        checked_seconds(f"deadlines[{kind}]", seconds)
     return {**DEADLINES_SECONDS, **deadlines}

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
+
+from .protocol import checked_seconds
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,21 @@ class RetryDelay:
         """Return the seconds to wait, after so many failures in a row before the last one."""
         delay: float = self.first * 2 ** min(failures, self.doublings)
         return delay * (1 - self.jitter * self.chance()) if self.jitter else delay
+
+
+def checked_delay(seconds: object) -> float:
+    """Return *seconds*, if one can wait so long.
+
+    Raises:
+      TypeError, ValueError: it is no number, or is negative or endless.
+    """
+    delay = checked_seconds("what retry_delay returns", seconds)
+    if delay == math.inf:
+        raise ValueError(
+            "what retry_delay returns must not be endless; for an error that is not worth another "
+            "attempt, is_transient returns False"
+        )
+    return delay
 
 
 DEFAULT_RETRY_DELAY = RetryDelay()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+import reprlib
 import typing
 from collections import deque
 from collections.abc import Awaitable, Callable
@@ -9,11 +11,12 @@ from typing import Any
 
 import trio
 
+from ..channel.pacing import Pacing
 from ..limits import RoutingLimits
 from .accepted import Accepted
 from .actor_queue import ActorQueue
 from .dead_letters import DeadReason
-from .pace import Pace
+from .failures import NotAwaitable
 from .protocol import RoutedMessage
 
 Send = Callable[[RoutedMessage], Awaitable[Any]]
@@ -44,6 +47,7 @@ class Route:
     Attributes:
       ring: the queues of its actors that have something to send, in turn.
       in_flight: the message that is being sent, which is in no queue then.
+      is_channel: whether it is the sending end of a channel, which does not come back once broken.
       is_cancel_safe: whether a send that was cancelled has provably not taken its message.
       failure: the error that has closed it.
       is_open: whether it takes messages.
@@ -51,9 +55,16 @@ class Route:
     """
 
     def __init__(
-        self, name: str, send: Send, *, is_cancel_safe: bool, limits: RoutingLimits
+        self,
+        name: str,
+        send: Send,
+        *,
+        is_channel: bool,
+        is_cancel_safe: bool,
+        limits: RoutingLimits,
     ) -> None:
         self.name = name
+        self.is_channel = is_channel
         self.is_cancel_safe = is_cancel_safe
         self.ring: deque[ActorQueue] = deque()
         self.in_flight: Accepted | None = None
@@ -61,13 +72,15 @@ class Route:
         self.is_open = True
         self.is_running = True
         self._send = send
-        self._pace = Pace(limits)
+        self._pacing = Pacing(limits.sends_per_checkpoint, limits.checkpoint_seconds)
         self._resting = trio.lowlevel.ParkingLot()
         self._sending = trio.CancelScope()
         self._life = trio.CancelScope()
 
     def __repr__(self) -> str:
         state = "open" if self.is_open else "closed"
+        if self.failure is not None:
+            state = f"closed by {self.failure!r}"
         return f"<Route {self.name!r}: {state}, {len(self.ring)} actors ready>"
 
     @property
@@ -126,14 +139,14 @@ class Route:
 
     async def _send_all(self, desk: Desk) -> None:
         """Send until nothing is left, or the send under way is called off."""
-        self._pace.begin()
+        self._pacing.begin()
         self._sending = trio.CancelScope()
         with self._sending:
             try:
                 while self.ring and not self._sending.cancel_called:
                     await self._send_next(desk)
-                    if self._pace.is_pause_due():
-                        await self._pace.pause()
+                    if self._pacing.is_pause_due():
+                        await self._pacing.pause()
             finally:
                 if self.in_flight is not None:
                     desk.on_called_off(self)
@@ -143,7 +156,13 @@ class Route:
         if self.in_flight is None:
             return
         try:
-            value = await self._send(self.in_flight.message)
+            sending = self._send(self.in_flight.message)
+            if not hasattr(sending, "__await__") and not inspect.isawaitable(sending):
+                raise NotAwaitable(
+                    f"the function of route {self.name!r} has returned {reprlib.repr(sending)}, "
+                    f"which cannot be awaited; a route is an async function"
+                )
+            value = await sending
         except Exception as error:
             if self.in_flight is not None:  # else it was given up meanwhile, by `abandon`
                 desk.on_failed(self, error)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..errors import NotRouted
 from .actor_queue import ActorQueue
-from .protocol import ActorId
+from .protocol import ActorId, checked_actor_id, checked_route_name
 from .route import Route
 
 
@@ -20,11 +20,30 @@ class RouteTable:
         self.routes: dict[str, Route] = {}
 
     def __repr__(self) -> str:
-        return f"<RouteTable: {len(self.queues)} actors, {len(self.routes)} routes>"
+        closed = ", ".join(map(repr, self.failures))
+        state = f", closed: {closed}" if closed else ""
+        return f"<RouteTable: {len(self.queues)} actors, {len(self.routes)} routes{state}>"
+
+    @property
+    def failures(self) -> dict[str, Exception]:
+        """The errors that have closed routes, of those that are still closed."""
+        return {n: route.failure for n, route in self.routes.items() if route.failure is not None}
+
+    def find(self, actor_id: ActorId) -> ActorQueue | None:
+        """Return the queue of an actor, if there is one.
+
+        Raises:
+          TypeError: there cannot be one: the id is not hashable.
+        """
+        try:
+            return self.queues.get(actor_id)
+        except TypeError:
+            checked_actor_id(actor_id)
+            raise
 
     def queue_of(self, actor_id: ActorId) -> ActorQueue:
         """Return the queue of an actor; there is one from now on."""
-        queue = self.queues.get(actor_id)
+        queue = self.find(actor_id)
         if queue is None:
             queue = self.queues[actor_id] = ActorQueue(actor_id)
         return queue
@@ -44,7 +63,9 @@ class RouteTable:
 
         Raises:
           NotRouted: it is missing or closed.
+          TypeError: this is no name.
         """
+        checked_route_name(name)
         route = self.open_route(name)
         if route is None:
             state = "closed" if name in self.routes else "missing"
@@ -97,31 +118,32 @@ class RouteTable:
 
         Raises:
           NotRouted: there is none of this name.
+          TypeError: this is no name.
         """
+        checked_route_name(name)
         route = self.routes.pop(name, None)
         if route is None:
             raise NotRouted(f"there is no route {name!r}; there are {sorted(self.routes)}")
         route.close()
         return route
 
-    def rename(self, old: ActorId, new: ActorId) -> None:
+    def rename(self, old: ActorId, new: ActorId) -> ActorQueue | None:
         """Let an actor have another id, with its queue and its route.
+
+        Return what had come for *new* before, which is nobody's now.
 
         Raises:
           NotRouted: there is no actor *old*.
           ValueError: *new* is another actor, which is assigned or has a message in flight.
         """
-        queue = self.queues.get(old)
+        queue, early = self.find(old), self.find(new)
         if queue is None:
             raise NotRouted(f"there is no actor {old!r}: it is not assigned, and nothing waits")
-        if new == old:
-            return
-        early = self.queues.get(new)
+        if early is queue:
+            return None
         if early is not None and not early.is_unclaimed:
             raise ValueError(f"there is an actor {new!r} already; remove it first")
         del self.queues[old]
         queue.rename(new)
         self.queues[new] = queue
-        if early is not None:
-            queue.absorb(early)
-        self.ready(queue)
+        return early

@@ -11,7 +11,6 @@ import trio
 from ..histogram import Histogram
 from .dead_letters import DeadReason
 from .desk import SendingDesk
-from .intake import Intake
 from .ledger import Ledger
 from .protocol import ActorId
 from .route_table import RouteTable
@@ -35,6 +34,8 @@ class RoutingStatistics:
       oldest_age: seconds since the oldest message that is pending was accepted; 0 without any.
       latency: from acceptance to delivery, of all that were delivered.
       worst_latency: the longest of them, in seconds.
+      closed_routes: the routes that an error has closed, and that error; `add_route` opens one
+        again.
     """
 
     accepted: int
@@ -50,6 +51,7 @@ class RoutingStatistics:
     worst_latency: float
     dead_by_reason: dict[DeadReason, int] = field(default_factory=dict)
     depths: dict[ActorId, int] = field(default_factory=dict)
+    closed_routes: dict[str, Exception] = field(default_factory=dict)
 
     @property
     def dead(self) -> int:
@@ -62,9 +64,7 @@ class RoutingStatistics:
         return self.waiting + self.in_flight
 
 
-def statistics_of(
-    table: RouteTable, ledger: Ledger, intake: Intake, desk: SendingDesk
-) -> RoutingStatistics:
+def statistics_of(table: RouteTable, ledger: Ledger, desk: SendingDesk) -> RoutingStatistics:
     """Return what these have counted, and what they hold now."""
     flying = [route.in_flight for route in desk.running if route.in_flight is not None]
     depths = Counter({queue.actor_id: len(queue) for queue in table.queues.values() if queue})
@@ -75,14 +75,15 @@ def statistics_of(
         accepted=ledger.accepted,
         delivered=ledger.delivered,
         dead_by_reason=dict(ledger.dead),
-        waiting=ledger.pending - len(flying),
+        waiting=sum(map(len, table.queues.values())),
         in_flight=len(flying),
-        refused=intake.refused,
-        coalesced=intake.coalesced,
+        refused=desk.intake.refused,
+        coalesced=desk.intake.coalesced,
         retries=desk.retries,
         dropped_letters=ledger.letters.dropped,
         depths=dict(depths),
         oldest_age=trio.current_time() - min(begins) if begins else 0.0,
         latency=copy.deepcopy(ledger.latency),
         worst_latency=ledger.latency_worst,
+        closed_routes=table.failures,
     )

@@ -26,6 +26,7 @@ from actorsys import (
     RetryDelay,
     RoutedMessage,
     RouterDispatcher,
+    RoutingLimits,
     open_dispatcher,
 )
 from actorsys.routing.accepted import Accepted
@@ -295,7 +296,7 @@ async def test_parked_messages_wake_nobody_for_ten_minutes(dispatcher: RouterDis
 
 
 def test_settled_messages_are_swept_out() -> None:
-    deadlines = Deadlines()
+    deadlines = Deadlines(RoutingLimits())
     parked = Accepted(ask("one"), ActorQueue("one"), 0, 10, False, None)
     deadlines.add(parked)
     for own in (None, 5.0):

@@ -267,3 +267,22 @@ async def test_statistics_tell_what_has_happened(dispatcher: RouterDispatcher) -
     assert (counts.latency.mean, counts.worst_latency) == pytest.approx((0.1, 0.1))
     assert is_balanced(dispatcher)
     full.open()
+
+
+async def test_the_oldest_is_found_wherever_a_rename_has_put_it(
+    dispatcher: RouterDispatcher,
+) -> None:
+    await dispatch_all(dispatcher, "new", [1])
+    await later(4)
+    await dispatch_all(dispatcher, "old", [2])
+    dispatcher.rename("old", "new")
+    assert dispatcher.statistics().oldest_age == pytest.approx(4)
+
+
+async def test_what_waits_is_counted_where_it_waits(dispatcher: RouterDispatcher) -> None:
+    await dispatch_all(dispatcher, "one", [1, 2])
+    dispatcher._desk._table.queues["one"].pop()
+    counts = dispatcher.statistics()
+    assert (counts.waiting, is_balanced(dispatcher)) == (1, False)
+    dispatcher._ledger.accepted -= 1
+    dispatcher._ledger.pending -= 1

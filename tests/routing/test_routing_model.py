@@ -37,9 +37,10 @@ ROUTES = ["a", "b"]
 class Modelled:
     """A message as the model knows it."""
 
-    def __init__(self, number: int, kind: Protocol, expires_at: float) -> None:
+    def __init__(self, number: int, kind: Protocol, now: float, expires_at: float) -> None:
         self.number = number
         self.kind = kind
+        self.accepted_at = now
         self.expires_at = expires_at
 
 
@@ -74,6 +75,11 @@ class Model:
             if message in queue:
                 queue.remove(message)
 
+    def deliver(self, number: int, receiver: Far) -> None:
+        """Let the message that *receiver* holds arrive."""
+        (message,) = [m for q in self.queues.values() for m in q if m.number == number]
+        self.end(message, f"delivered by {receiver.number}")
+
     def expire(self, now: float) -> None:
         """Let everything die whose time has come."""
         for actor, queue in self.queues.items():
@@ -81,6 +87,15 @@ class Model:
             is_open = route is None or route in self.open
             for message in [m for m in queue if m.expires_at <= now]:
                 self.end(message, "expired" if is_open else "route_closed")
+
+    def coalesce(self, held: set[int]) -> None:
+        """Let only the newest of its kind wait, after a rename or when one has come back."""
+        for queue in self.queues.values():
+            same = [m for m in queue if m.kind is NEWEST and m.number not in held]
+            newest = max(reversed(same), key=lambda m: m.accepted_at, default=None)
+            for message in same:
+                if message is not newest:
+                    self.end(message, "overflow")
 
     def move(self, held: set[int]) -> None:
         """Deliver what can be delivered, once everything else is at rest."""
@@ -146,7 +161,8 @@ class Machine:
         own = self.draw(st.sampled_from([None, None, 1.0]))
         number = self.accepted
         seconds = DEADLINES[kind] if own is None else own
-        message = Modelled(number, kind, trio.current_time() + seconds)
+        now = trio.current_time()
+        message = Modelled(number, kind, now, now + seconds)
         try:
             self.dispatcher.dispatch_nowait(RoutedMessage(actor, kind, number, own))
             was_accepted = True
@@ -218,6 +234,8 @@ class Machine:
     async def toggle_route(self) -> None:
         receiver = self.model.open.get(self.route())
         if receiver is not None:
+            if receiver.held is not None:  # it is delivered here, wherever its actor goes now
+                self.model.deliver(receiver.held.payload, receiver)
             receiver.is_shut = not receiver.is_shut
             (receiver.shut if receiver.is_shut else receiver.open)()
 
@@ -254,6 +272,7 @@ class Machine:
     async def settle(self) -> None:
         """Come to rest, and compare."""
         await wait_all_tasks_blocked()
+        self.model.coalesce(self.held)
         self.model.move(self.held)
         for letter in letters_of(self.dispatcher):
             assert letter.message.payload not in self.letters, "a letter came twice"

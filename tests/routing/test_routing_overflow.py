@@ -4,7 +4,16 @@ from __future__ import annotations
 
 import pytest
 import trio
-from routing_helpers import UPDATE, Channel, Receiver, ask, dispatch_all, is_balanced, reasons_of
+from routing_helpers import (
+    UPDATE,
+    Channel,
+    Receiver,
+    ask,
+    dispatch_all,
+    is_balanced,
+    later,
+    reasons_of,
+)
 from trio.testing import wait_all_tasks_blocked
 
 from actorsys import (
@@ -198,6 +207,61 @@ async def test_a_message_that_comes_back_is_coalesced_as_well() -> None:
         dispatcher.dispatch_nowait(RoutedMessage("one", UPDATE, 4))
         assert reasons_of(dispatcher) == [(2, "overflow"), (1, "overflow")]
         assert await deliver(dispatcher, "one") == [3, 4]
+
+
+async def test_a_message_that_failed_does_not_come_back_behind_a_newer_one() -> None:
+    a = Receiver()
+    a.shut()
+    a.errors = [trio.BusyResourceError()]
+    async with open_dispatcher(overflow=Overflow.COALESCE) as dispatcher:
+        dispatcher.add_route("a", a)
+        dispatcher.assign("one", "a")
+        await dispatch_all(dispatcher, "one", [1])
+        await dispatch_all(dispatcher, "one", [2])
+        a.open()
+        await later(1)
+        counts = dispatcher.statistics()
+        assert (a.payloads, counts.coalesced, counts.retries) == ([2], 1, 0)
+        assert reasons_of(dispatcher) == [(1, "overflow")]
+
+
+@pytest.mark.parametrize("first", ["old", "new"])
+async def test_of_two_that_meet_in_a_rename_the_newer_one_stays(first: str) -> None:
+    second = "new" if first == "old" else "old"
+    async with open_dispatcher(overflow=Overflow.COALESCE) as dispatcher:
+        for actor in (first, second):
+            await dispatch_all(dispatcher, actor, [actor])
+            await trio.sleep(1)
+        dispatcher.rename("old", "new")
+        assert reasons_of(dispatcher) == [(first, "overflow")]
+        assert dispatcher.statistics().depths == {"new": 1}
+        await dispatch_all(dispatcher, "new", ["last"])
+        assert await deliver(dispatcher, "new") == ["last"]
+
+
+async def test_a_message_alone_is_still_the_newest_after_a_rename() -> None:
+    async with open_dispatcher(overflow=Overflow.COALESCE) as dispatcher:
+        dispatcher.assign("old", "all")
+        await dispatch_all(dispatcher, "new", [1])
+        dispatcher.rename("old", "new")
+        await dispatch_all(dispatcher, "new", [2])
+        assert await deliver(dispatcher, "new") == [2]
+
+
+async def test_what_was_in_flight_during_a_rename_gives_way_to_nothing_older() -> None:
+    a = Receiver()
+    a.shut()
+    a.errors = [trio.BusyResourceError()]
+    async with open_dispatcher(overflow=Overflow.COALESCE) as dispatcher:
+        dispatcher.add_route("a", a)
+        dispatcher.assign("old", "a")
+        await dispatch_all(dispatcher, "new", ["older"])
+        await trio.sleep(1)
+        await dispatch_all(dispatcher, "old", ["newer"])
+        dispatcher.rename("old", "new")
+        a.open()
+        await later(1)
+        assert (a.payloads, reasons_of(dispatcher)) == (["newer"], [("older", "overflow")])
 
 
 async def test_a_million_messages_to_nobody_stay_within_the_limits() -> None:
