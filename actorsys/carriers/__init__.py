@@ -9,9 +9,10 @@ from ..errors import BudgetExceeded, CarrierError, CarrierOverflow, RunEnded, Un
 from .bus import Bus, BusCarrier
 from .carrier import Algorithm, Carrier, Coordinator, EventWithValue, Meta
 from .hold import Hold
-from .hub import Delivery, RunStatistics
+from .hub import RunStatistics
 from .hub_carrier import HubCarrier
 from .open_participants import open_participants
+from .options import Delivery
 from .participant import Participant
 from .run import Run
 

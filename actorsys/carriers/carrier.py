@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
+
+from ..errors import CarrierError
 
 Meta = dict[str, Any]
 """What comes with a message: ``sender``, ``message_id`` and what its sender has added."""
@@ -23,6 +25,20 @@ class Coordinator(Protocol):
 
     async def start_optimization(self, carrier: Any, content: Any, meta: Meta) -> Any:
         """Lead a run that begins with *content*, and return its result."""
+
+
+def find_start(algorithm: Any) -> Callable[..., Awaitable[Any]]:
+    """Return ``start_optimization`` of *algorithm*.
+
+    Raises:
+      CarrierError: it has none, so it is no coordinator.
+    """
+    start: Callable[..., Awaitable[Any]] | None = getattr(algorithm, "start_optimization", None)
+    if start is None:
+        raise CarrierError(
+            f"the coordinator is a {type(algorithm).__name__}, which has no start_optimization"
+        )
+    return start
 
 
 class Carrier(ABC):

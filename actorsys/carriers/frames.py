@@ -1,7 +1,8 @@
 """What a participant and the hub say to each other: lists with their kind in front.
 
 A *number* is the sender's, for what it wants accepted; a *delivery* is the hub's, for what it
-wants handled; a *request* is the requester's. *packed* is what `content` has made of a value.
+wants handled; a *request* is the requester's. *packed* is the parcel
+that `content` has made of a value.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ class ToHub:
     wait for credit: the hub counts them as being under way from now on.
     """
 
-    MESSAGE = 0  # number, receiver, request or None, packed
+    MESSAGE = 0  # number, receiver, request or None, packed, delivery that it is made in or None
     REPLY = 1  # number, requester, request, whether it is an error, packed
     HANDLED = 2  # held, delivery, whether it was a reply that nobody waited for
     HOLD = 3  # held, 1 or -1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import inspect
 import uuid
 from collections.abc import Callable
 from typing import Any
@@ -13,10 +14,12 @@ import trio
 from trio.lowlevel import enable_ki_protection
 
 from ..actor import Actor, Context, MsgStream, current_actor
+from ..actor.parcels import Parcel
 from ..actor.runtime import open_services
 from ..bridges import Bridge
 from ..channel import context
 from ..errors import CarrierError
+from .carrier import find_start
 from .content import ContentCodec
 from .frames import Item, ToHub, ToParticipant
 from .hub_carrier import HubCarrier
@@ -115,7 +118,7 @@ class Host:
         else:
             carrier.on_item(item)
 
-    def _tell_done(self, number: int, task: asyncio.Task[tuple[bool, bytes]]) -> None:
+    def _tell_done(self, number: int, task: asyncio.Task[tuple[bool, Parcel]]) -> None:
         del self._commands[number]
         if task.cancelled():  # maybe before it began
             outcome = True, self._codec.pack_error(asyncio.CancelledError("it was cancelled"))
@@ -123,7 +126,7 @@ class Host:
             outcome = task.result()
         self._outgoing.tell(ToHub.DONE, number, *outcome)
 
-    async def _execute(self, carrier: HubCarrier, verb: str, argument: Any) -> tuple[bool, bytes]:
+    async def _execute(self, carrier: HubCarrier, verb: str, argument: Any) -> tuple[bool, Parcel]:
         """Do what was asked for; return whether that has failed, and its result or error."""
         try:
             return False, self._codec.pack(await self._work(carrier, verb, argument))
@@ -135,10 +138,10 @@ class Host:
     async def _work(self, carrier: HubCarrier, verb: str, argument: Any) -> Any:
         if verb == Verb.READ:
             result = find_offered(self._exposure, argument)(self._algorithm)
-            return await result if asyncio.iscoroutine(result) else result
+            return await result if inspect.isawaitable(result) else result
         content = self._codec.unpack(argument)
         if verb == Verb.START:
             carrier.send_to_other(content, carrier.others()[0])
             return None
         meta = {"sender": carrier.get_address(), "message_id": uuid.uuid4()}
-        return await self._algorithm.start_optimization(carrier, content, meta)
+        return await find_start(self._algorithm)(carrier, content, meta)

@@ -12,15 +12,19 @@ be zero while there is something to come.
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from collections.abc import Callable
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
+from ..actor.parcels import Parcel, size_of
 from ..errors import BudgetExceeded, RemoteProtocolError
 from ..limits import Limits
 from .frames import Item, ToHub, ToParticipant
 from .lane import Address, ConcurrentLane, Frame, Lane, SequencedLane
+from .options import Delivery
 
-Delivery = Literal["concurrent", "sequenced"]
+_Asker = tuple[Address, int | None]
+"""A participant, and the delivery whose handler has made a request, if that is known."""
 
 
 class RunStatistics(NamedTuple):
@@ -61,12 +65,12 @@ class Hub:
         self._deliveries = itertools.count()
         self._given: dict[int, tuple[Lane, Frame]] = {}
         self._announced: dict[Address, int] = {}
-        self._open_requests: set[tuple[Address, int]] = set()
-        self._unanswered: dict[Address, int] = {}
+        self._open_requests: dict[tuple[Address, int], _Asker] = {}
+        self._unanswered: Counter[_Asker] = Counter()
         self._replies_to: dict[Address, Lane] = {}
         self._messages_to: dict[Address, Lane] = {}
         self._sequence = (
-            SequencedLane(limits, self._accept, self._give, self._unanswered)
+            SequencedLane(limits, self._accept, self._give, self._is_waiting)
             if delivery == "sequenced"
             else None
         )
@@ -81,7 +85,7 @@ class Hub:
 
     def add(self, address: Address) -> None:
         """Take in a participant."""
-        self._announced[address] = self._unanswered[address] = 0
+        self._announced[address] = 0
         self._replies_to[address] = ConcurrentLane(self._limits, self._accept, self._give)
         if self._sequence is not None:
             self._messages_to[address] = self._sequence
@@ -142,7 +146,13 @@ class Hub:
             self.in_flight += 1
 
     def _on_message(
-        self, sender: Address, number: int, receiver: Address, request: int | None, packed: bytes
+        self,
+        sender: Address,
+        number: int,
+        receiver: Address,
+        request: int | None,
+        packed: Parcel,
+        delivery: int | None = None,
     ) -> None:
         lane = self._messages_to.get(receiver)
         if lane is None:
@@ -155,9 +165,9 @@ class Hub:
         self._messages += 1
         if request is not None:
             self._requests += 1
-            self._open_requests.add((sender, request))
-            self._unanswered[sender] += 1
-        lane.push(Frame(sender, number, receiver, request, None, packed, len(packed)))
+            asker = self._open_requests[sender, request] = sender, delivery
+            self._unanswered[asker] += 1
+        lane.push(Frame(sender, number, receiver, request, None, packed, size_of(packed)))
 
     def _on_reply(
         self,
@@ -166,9 +176,9 @@ class Hub:
         requester: Address,
         request: int,
         is_error: bool,
-        packed: bytes,
+        packed: Parcel,
     ) -> None:
-        frame = Frame(sender, number, requester, request, is_error, packed, len(packed))
+        frame = Frame(sender, number, requester, request, is_error, packed, size_of(packed))
         self._count_arrival(sender)
         if not self._close_request(requester, request):
             self._dropped += 1
@@ -180,18 +190,27 @@ class Hub:
 
     def _close_request(self, requester: Address, request: int) -> bool:
         """Forget a request; return whether it was open."""
-        if (requester, request) not in self._open_requests:
+        asker = self._open_requests.pop((requester, request), None)
+        if asker is None:
             return False
-        self._open_requests.discard((requester, request))
-        self._unanswered[requester] -= 1
+        self._unanswered[asker] -= 1
+        if not self._unanswered[asker]:
+            del self._unanswered[asker]
         return True
+
+    def _is_waiting(self, receiver: Address, delivery: int) -> bool:
+        """Tell whether the handler of a delivery may be waiting for a reply.
+
+        A request that does not say which handler it belongs to may be one of each: so it counts.
+        """
+        return (receiver, delivery) in self._unanswered or (receiver, None) in self._unanswered
 
     def _on_handled(self, receiver: Address, delivery: int, was_dropped: bool) -> None:
         lane, frame = self._given.pop(delivery, (None, None))
         if lane is None or frame is None or frame.receiver != receiver:
             raise RemoteProtocolError(f"participant {receiver} handled what it was not given")
         self._dropped += was_dropped
-        lane.on_handled(frame)
+        lane.on_handled(delivery, frame)
         lane.advance()
         self.release()
 
@@ -209,7 +228,7 @@ class Hub:
     def _accept(self, frame: Frame) -> None:
         self._deliver(frame.sender, [ToParticipant.ACCEPTED, frame.number])
 
-    def _give(self, lane: Lane, frame: Frame) -> None:
+    def _give(self, lane: Lane, frame: Frame) -> int:
         delivery = next(self._deliveries)
         self._given[delivery] = lane, frame._replace(packed=b"")
         if frame.is_error is None:
@@ -217,3 +236,4 @@ class Hub:
         else:
             item = [ToParticipant.REPLY, delivery, frame.request, frame.is_error, frame.packed]
         self._deliver(frame.receiver, item)
+        return delivery

@@ -6,11 +6,14 @@ import asyncio
 import concurrent.futures
 import functools
 import inspect
+import numbers
 import uuid
 from collections.abc import Callable, Collection
+from contextvars import ContextVar
 from typing import Any
 
-from ..errors import CarrierError, EncodeError, RunEnded, UnknownParticipant
+from ..actor.parcels import Parcel, size_of
+from ..errors import BufferFault, CarrierError, EncodeError, RunEnded, UnknownParticipant
 from ..limits import Limits
 from .carrier import Carrier, Meta
 from .content import ContentCodec
@@ -21,8 +24,11 @@ from .outgoing import Outgoing
 from .replies import Future, ReplyTable, reject, settle
 from .tasks import Tasks
 
-_REPLY_TO = "reply_to"
+_REPLY_TO = "actorsys.reply_to"
 """In the meta of a request: who asks, and the number of the request."""
+
+_delivery: ContextVar[int | None] = ContextVar("actorsys.carriers.delivery", default=None)
+"""The delivery whose handler runs in this context; tasks that it starts inherit it."""
 
 
 class HubCarrier(Carrier):
@@ -80,7 +86,7 @@ class HubCarrier(Carrier):
 
         Raises:
           UnknownParticipant: nobody has that address.
-          EncodeError, LimitExceeded: the content, or *meta*, cannot travel.
+          EncodeError, LimitExceeded, BufferFault: the content, or *meta*, cannot travel.
           CarrierOverflow: too many messages wait to be accepted.
           RunEnded: the run has ended.
         """
@@ -94,15 +100,16 @@ class HubCarrier(Carrier):
 
         Raises:
           KeyError: *meta* is none that a message came with.
-          UnknownParticipant, EncodeError, LimitExceeded, CarrierOverflow, RunEnded: see there.
+          CarrierError, EncodeError, LimitExceeded, BufferFault: as `send_to_other`.
         """
         reply_to = meta.get(_REPLY_TO)
         if reply_to is None:
             extra = {**meta, "sender": self._address, "reply": True}
             return self._send_message(content, meta["sender"], None, extra)
         requester, request = reply_to
-        self._asked.discard((requester, request))
-        return self._send_reply(requester, request, False, self._codec.pack(content))
+        future = self._send_reply(requester, request, False, self._codec.pack(content))
+        self._asked.discard((requester, request))  # what cannot be sent is an error of the request
+        return future
 
     def send_awaitable(self, content: Any, receiver: Address, meta: Meta | None = None) -> Future:
         """Send a request to *receiver*; return a future of the content of its reply.
@@ -111,7 +118,7 @@ class HubCarrier(Carrier):
         gone. There is no time limit: use `asyncio.wait_for`. Cancelling the future gives the
         request up, and a late reply is dropped. Raises what `send_to_other` does.
         """
-        self._check_receiver(receiver)
+        receiver = self._known(receiver)
         future = self._new_future()
         request = self._replies.add(receiver, future)
         try:
@@ -141,7 +148,7 @@ class HubCarrier(Carrier):
     def schedule_using(self, fn: Callable[[], Any], delay_s: float) -> asyncio.Task[None]:
         """Call *fn* in *delay_s* seconds, and wait for what it returns if that can be.
 
-        The run is not quiescent before. An error of it fails the run.
+        The run is not quiescent before. An error of it fails the run. Call it in the loop.
         """
         hold = self.hold()
 
@@ -152,7 +159,12 @@ class HubCarrier(Carrier):
                 await result
 
         task = self.tasks.spawn(f"scheduled by {self._address}", call_later)
-        task.add_done_callback(lambda _: hold.release())
+
+        def release(done: asyncio.Task[None]) -> None:
+            if done.cancelled() or done.exception() is None:  # an error shall not look like the end
+                hold.release()
+
+        task.add_done_callback(release)
         return task
 
     # --- sending -------------------------------------------------------------------------
@@ -160,26 +172,29 @@ class HubCarrier(Carrier):
     def _send_message(
         self, content: Any, receiver: Address, request: int | None, extra: Meta
     ) -> Future:
-        self._check_receiver(receiver)
+        receiver = self._known(receiver)
         meta = {"sender": self._address, "message_id": uuid.uuid4(), **extra}
         packed = self._codec.pack([content, meta])
         future = self._new_future()
-        rest = (receiver, request, packed)
-        self._outgoing.send(ToHub.MESSAGE, rest, len(packed), future)
+        rest = (receiver, request, packed, _delivery.get())
+        self._outgoing.send(ToHub.MESSAGE, rest, size_of(packed), future)
         return future
 
     def _send_reply(
-        self, requester: Address, request: int, is_error: bool, packed: bytes
+        self, requester: Address, request: int, is_error: bool, packed: Parcel
     ) -> Future:
         future = self._new_future()
         rest = (requester, request, is_error, packed)
-        self._outgoing.send(ToHub.REPLY, rest, len(packed), future)
+        self._outgoing.send(ToHub.REPLY, rest, size_of(packed), future)
         return future
 
-    def _check_receiver(self, receiver: Address) -> None:
-        if receiver not in self._addresses or isinstance(receiver, bool):
-            known = ", ".join(map(repr, self._addresses))
-            raise UnknownParticipant(f"nobody has the address {receiver!r}; there are {known}")
+    def _known(self, receiver: object) -> Address:
+        """Return the address that *receiver* is; those that NumPy has chosen from a list are."""
+        is_int = isinstance(receiver, numbers.Integral) and not isinstance(receiver, bool)
+        if is_int and receiver in self._addresses:
+            return int(receiver)  # type: ignore[call-overload,no-any-return]
+        known = ", ".join(map(repr, self._addresses))
+        raise UnknownParticipant(f"nobody has the address {receiver!r}; there are {known}")
 
     def _new_future(self) -> Future:
         try:
@@ -197,18 +212,19 @@ class HubCarrier(Carrier):
             self._steps[kind](*rest)
 
     def _on_message(
-        self, delivery: int, sender: Address, request: int | None, packed: bytes
+        self, delivery: int, sender: Address, request: int | None, packed: Parcel
     ) -> None:
         asked = None if request is None else (sender, request)
         if asked is not None:
             self._asked.add(asked)
         name = f"message {delivery} to {self._address}"
-        task = self.tasks.spawn(name, self._handle, packed, sender, asked)
+        task = self.tasks.spawn(name, self._handle, delivery, packed, sender, asked)
         task.add_done_callback(functools.partial(self._tell_handled, delivery))
 
     async def _handle(
-        self, packed: bytes, sender: Address, asked: tuple[Address, int] | None
+        self, delivery: int, packed: Parcel, sender: Address, asked: tuple[Address, int] | None
     ) -> None:
+        _delivery.set(delivery)
         try:
             content, meta = self._unpack(packed, sender)
             if asked is not None:
@@ -227,11 +243,11 @@ class HubCarrier(Carrier):
         finally:
             self._asked.discard(asked)
 
-    def _unpack(self, packed: bytes, sender: Address) -> Any:
+    def _unpack(self, packed: Parcel, sender: Address) -> Any:
         try:
             return self._codec.unpack(packed)
-        except EncodeError as error:
-            raise EncodeError(f"a message of participant {sender}: {error}") from None
+        except (EncodeError, BufferFault) as error:
+            raise type(error)(f"a message of participant {sender}: {error}") from None
 
     def _tell_handled(self, delivery: int, task: asyncio.Task[None]) -> None:
         if task.cancelled():
@@ -239,27 +255,27 @@ class HubCarrier(Carrier):
         elif task.exception() is None:
             self._outgoing.tell(ToHub.HANDLED, delivery, False)
 
-    def _on_reply(self, delivery: int, request: int, is_error: bool, packed: bytes) -> None:
+    def _on_reply(self, delivery: int, request: int, is_error: bool, packed: Parcel) -> None:
         if is_error:
             was_awaited = self._replies.reject(request, self._codec.unpack_error(packed))
         else:
             try:
                 was_awaited = self._replies.resolve(request, self._codec.unpack(packed))
-            except EncodeError as error:
-                was_awaited = self._replies.reject(request, EncodeError(f"a reply: {error}"))
+            except (EncodeError, BufferFault) as error:
+                was_awaited = self._replies.reject(request, type(error)(f"a reply: {error}"))
         self._outgoing.tell(ToHub.HANDLED, delivery, not was_awaited)
 
     def _on_accepted(self, number: int) -> None:
         settle(self._outgoing.accepted(number), None)
 
-    def _on_lost(self, address: Address, packed: bytes) -> None:
+    def _on_lost(self, address: Address, packed: Parcel) -> None:
         self._replies.reject_all(self._codec.unpack_error(packed), address)
 
     async def aclose(self) -> None:
         """Cancel what runs, and wait for it; nothing can be sent any more."""
         ended = RunEnded("the run has ended")
         for waiter in self._outgoing.close():
-            reject(waiter, ended)
+            reject(waiter, ended, is_told=True)
         self._replies.reject_all(ended)
         await self.tasks.aclose()
 

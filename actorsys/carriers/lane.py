@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple
 
+from ..actor.parcels import Parcel
 from ..limits import Limits
 
-Address = Any
+Address = int
+Give = Callable[["Lane", "Frame"], int]
+"""Gives a frame of a lane to its receiver, and returns the number of the delivery."""
 
 
 class Frame(NamedTuple):
@@ -20,7 +23,7 @@ class Frame(NamedTuple):
     request: int | None
     is_error: bool | None
     """Of a reply, whether it is an error; None for a message."""
-    packed: bytes
+    packed: Parcel
     size: int
 
 
@@ -72,9 +75,7 @@ class Lane:
     the senders. Owned by the hub, which is told of each step through *accept* and *give*.
     """
 
-    def __init__(
-        self, waiting: Tally, accept: Callable[[Frame], None], give: Callable[[Lane, Frame], None]
-    ) -> None:
+    def __init__(self, waiting: Tally, accept: Callable[[Frame], None], give: Give) -> None:
         self._arrived: deque[Frame] = deque()
         self._accepted: deque[Frame] = deque()
         self._waiting = waiting
@@ -106,36 +107,33 @@ class Lane:
                 return
             frame = self._accepted.popleft()
             self._waiting.remove(frame.size)
-            self._note_given(frame)
-            self._give(self, frame)
+            self._note_given(self._give(self, frame), frame)
 
-    def on_handled(self, frame: Frame) -> None:
+    def on_handled(self, delivery: int, frame: Frame) -> None:
         """Take notice that a frame that was given out is handled."""
         raise NotImplementedError
 
     def _may_give(self) -> bool:
         raise NotImplementedError
 
-    def _note_given(self, frame: Frame) -> None:
+    def _note_given(self, delivery: int, frame: Frame) -> None:
         raise NotImplementedError
 
 
 class ConcurrentLane(Lane):
     """Gives out as long as the receiver has not too much in its hands."""
 
-    def __init__(
-        self, limits: Limits, accept: Callable[[Frame], None], give: Callable[[Lane, Frame], None]
-    ) -> None:
+    def __init__(self, limits: Limits, accept: Callable[[Frame], None], give: Give) -> None:
         super().__init__(credit(limits), accept, give)
         self._given = credit(limits)
 
-    def on_handled(self, frame: Frame) -> None:
+    def on_handled(self, delivery: int, frame: Frame) -> None:
         self._given.remove(frame.size)
 
     def _may_give(self) -> bool:
         return self._given.has_room
 
-    def _note_given(self, frame: Frame) -> None:
+    def _note_given(self, delivery: int, frame: Frame) -> None:
         self._given.add(frame.size)
 
 
@@ -143,27 +141,27 @@ class SequencedLane(Lane):
     """One lane for all receivers: the next frame is given out once the one before is handled.
 
     A handler that waits for the reply to a request of its own does not hold up the others:
-    the request stands in this very lane. *unanswered* says how many each participant waits for.
+    the request stands in this very lane. *is_waiting* says whether one does.
     """
 
     def __init__(
         self,
         limits: Limits,
         accept: Callable[[Frame], None],
-        give: Callable[[Lane, Frame], None],
-        unanswered: Mapping[Address, int],
+        give: Give,
+        is_waiting: Callable[[Address, int], bool],
     ) -> None:
         super().__init__(queue(limits), accept, give)
-        self._unanswered = unanswered
-        self._running: dict[Address, int] = {}
+        self._is_waiting = is_waiting
+        self._running: dict[int, Address] = {}
 
-    def on_handled(self, frame: Frame) -> None:
-        self._running[frame.receiver] -= 1
-        if not self._running[frame.receiver]:
-            del self._running[frame.receiver]
+    def on_handled(self, delivery: int, frame: Frame) -> None:
+        del self._running[delivery]
 
     def _may_give(self) -> bool:
-        return all(self._unanswered.get(receiver) for receiver in self._running)
+        return all(
+            self._is_waiting(receiver, delivery) for delivery, receiver in self._running.items()
+        )
 
-    def _note_given(self, frame: Frame) -> None:
-        self._running[frame.receiver] = self._running.get(frame.receiver, 0) + 1
+    def _note_given(self, delivery: int, frame: Frame) -> None:
+        self._running[delivery] = frame.receiver

@@ -19,6 +19,7 @@ class Link:
     def __init__(self, stream: MsgStream) -> None:
         self._stream = stream
         self._kept: deque[Item] = deque()
+        self._is_over = False
         self._changed = trio.lowlevel.ParkingLot()
         self._sent = trio.lowlevel.ParkingLot()
 
@@ -27,22 +28,28 @@ class Link:
 
     def send(self, item: Item) -> None:
         """Send an item soon; if the stream is over it goes nowhere."""
-        self._kept.append(item)
-        self._changed.unpark()
+        if not self._is_over:
+            self._kept.append(item)
+            self._changed.unpark()
 
     @enable_ki_protection
     async def run(self) -> None:
         """Send what is kept, until the stream is over or this is cancelled."""
         # How the stream has ended is told to whoever reads it.
-        with contextlib.suppress(ActorsysError):
-            while True:
-                while self._kept:
-                    await self._stream.send(self._kept[0])
-                    self._kept.popleft()
-                self._sent.unpark_all()
-                await self._changed.park()
+        try:
+            with contextlib.suppress(ActorsysError):
+                while True:
+                    while self._kept:
+                        await self._stream.send(self._kept[0])
+                        self._kept.popleft()
+                    self._sent.unpark_all()
+                    await self._changed.park()
+        finally:
+            self._is_over = True
+            self._kept.clear()
+            self._sent.unpark_all()
 
     async def wait_sent(self) -> None:
-        """Wait until nothing is kept."""
+        """Wait until nothing is kept, or the stream is over."""
         while self._kept:
             await self._sent.park()

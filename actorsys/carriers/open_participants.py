@@ -5,7 +5,7 @@ from __future__ import annotations
 import types as python_types
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
-from typing import Any, get_args
+from typing import Any
 
 import trio
 from trio.lowlevel import enable_ki_protection
@@ -13,11 +13,17 @@ from trio.lowlevel import enable_ki_protection
 from ..actor import MsgStream
 from ..actor.runtime import open_services
 from ..errors import BudgetExceeded, CarrierError
-from ..spawn import find_class
 from ..supervise import ActorNursery, open_nursery
 from . import hosting
-from .hub import Delivery
 from .link import Link
+from .options import (
+    Delivery,
+    check_delivery,
+    check_max_messages,
+    check_max_seconds,
+    find_types,
+    list_modules,
+)
 from .participant import Participant
 from .run import Run
 from .seat import Seat
@@ -55,20 +61,20 @@ async def open_participants(
       RemoteActorError: a factory raised, or the handler of a one-way message.
       ActorDied: a participant died.
       BudgetExceeded: the budget is used up.
+      TypeError, ValueError: an option is not what it can be; nothing was started.
     """
     seats = _make_seats([*participants], coordinator)
-    if delivery not in get_args(Delivery):
-        raise ValueError(f"delivery is one of {get_args(Delivery)}, not {delivery!r}")
-    for name, given in (("types", types), ("modules", modules)):
-        if isinstance(given, (str, type, python_types.ModuleType)):
-            raise TypeError(f"{name} is a list, not {given!r}")
-    classes = [find_class(each) if isinstance(each, str) else each for each in types]
-    offered = [hosting, *modules]
+    check_delivery(delivery)
+    check_max_messages(max_messages)
+    check_max_seconds(max_seconds)
+    classes = find_types(types)
+    offered = [hosting, *list_modules(modules)]
     async with open_nursery() as nursery:
         run = Run(seats, coordinator is not None, delivery, max_messages)
         starter = _Starter(nursery, run, offered, classes)
-        with run.raising_failure():
+        with run.closing():
             async with open_services() as services:
+                services.start_soon(run.end_once_failed)
                 await starter.start_all(services, seats)
                 if max_seconds is not None:
                     services.start_soon(_end_after, run, max_seconds)
@@ -93,7 +99,12 @@ def _make_seats(participants: list[Participant], coordinator: Participant | None
 @enable_ki_protection
 async def _end_after(run: Run, seconds: float) -> None:
     await trio.sleep(seconds)
-    run.fail(BudgetExceeded(f"the run is open for {seconds:g} s, its budget (max_seconds)"))
+    run.fail(
+        BudgetExceeded(
+            f"the run is open for {seconds:g} s, its budget (max_seconds); "
+            f"{run.in_flight} messages and commands are under way"
+        )
+    )
 
 
 class _Starter:
@@ -106,9 +117,7 @@ class _Starter:
         self._run = run
         self._offered = offered
         self._classes = classes
-        self._missing = 0
-        self._error: Exception | None = None
-        self._changed = trio.lowlevel.ParkingLot()
+        self._linked = 0
 
     def __repr__(self) -> str:
         return f"<_Starter of {self._run!r}>"
@@ -119,14 +128,9 @@ class _Starter:
 
         They start as services: what a participant does is not bound to the deadline of the caller.
         """
-        self._missing = len(seats)
         for seat in seats:
             services.start_soon(self._serve, seat, len(seats))
-        while self._missing and self._error is None and self._run.failure is None:
-            await self._changed.park()
-        if self._error is not None:
-            raise self._error
-        self._run.check()
+        await self._run.wait(lambda: self._linked == len(seats))
 
     @enable_ki_protection
     async def _serve(self, seat: Seat, count: int) -> None:
@@ -150,25 +154,21 @@ class _Starter:
                 ctx.open_stream() as stream,
             ):
                 seat.link = Link(stream)
-                self._missing -= 1
-                self._changed.unpark_all()
+                self._linked += 1
+                self._run.wake()
                 await self._exchange(seat.link, seat, stream)
                 await ctx.cancel()
         except Exception as error:
-            if seat.link is not None:
-                await self._run.on_end(seat, error)
-                return
-            error.add_note(f"while {seat!r} was started")
-            self._error = self._error or error
-        finally:
-            self._changed.unpark_all()
+            if seat.link is None:
+                error.add_note(f"while {seat!r} was started")
+            self._run.fail(error, lost=seat)
 
     async def _exchange(self, link: Link, seat: Seat, stream: MsgStream) -> None:
-        """Pass items both ways until the run fails."""
+        """Pass items both ways until the run has ended."""
         async with trio.open_nursery() as tasks:
             tasks.start_soon(link.run)
             tasks.start_soon(self._read, seat, stream)
-            await self._run.has_failed.wait()
+            await self._run.has_ended.wait()
             tasks.cancel_scope.cancel()
 
     @enable_ki_protection
@@ -178,4 +178,4 @@ class _Starter:
                 self._run.on_item(seat, item)
             raise CarrierError(f"{seat!r} has ended, though nobody asked for it")
         except Exception as error:
-            await self._run.on_end(seat, error)
+            self._run.fail(error, lost=seat)

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ..channel import qualify
+from .options import check_args, check_factory
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,7 +24,8 @@ class Participant:
     kwargs: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        qualify(self.factory)
+        check_factory(self.factory)
+        check_args(self.args, self.kwargs)
 
     @property
     def module(self) -> str:

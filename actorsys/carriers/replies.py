@@ -21,14 +21,15 @@ def settle(future: Future, value: Any) -> None:
         future.set_result(value)
 
 
-def reject(future: Future, error: BaseException) -> None:
+def reject(future: Future, error: BaseException, *, is_told: bool = False) -> None:
     """Let *future* raise *error*, unless it is done.
 
-    Whoever does not look is told by other means: asyncio shall not warn as well.
+    If *is_told*, whoever does not look learns of it by other means: asyncio does not warn then.
     """
     with contextlib.suppress(asyncio.InvalidStateError, concurrent.futures.InvalidStateError):
         future.set_exception(error)
-        future.exception()
+        if is_told:
+            future.exception()
 
 
 class _Entry(NamedTuple):
@@ -92,8 +93,7 @@ class ReplyTable:
         entry = self._entries.pop(number, None)
         if entry is None:
             return False
-        with contextlib.suppress(asyncio.InvalidStateError, concurrent.futures.InvalidStateError):
-            entry.future.set_exception(error)
+        reject(entry.future, error)
         return True
 
     def reject_all(self, error: BaseException, receiver: Address | None = None) -> None:
@@ -101,4 +101,4 @@ class ReplyTable:
         for number, entry in list(self._entries.items()):
             if receiver is None or entry.receiver == receiver:
                 del self._entries[number]
-                reject(entry.future, error)
+                reject(entry.future, error, is_told=True)

@@ -11,19 +11,23 @@ import trio
 from trio.lowlevel import enable_ki_protection
 
 from ..actor import Portal, current_actor
+from ..actor.parcels import Parcel
 from ..channel import qualify
-from ..errors import CarrierError, EncodeError, RemoteProtocolError
+from ..errors import BufferFault, CarrierError, EncodeError, RemoteProtocolError, RunEnded
 from .content import ContentCodec
+from .failure import Failure
 from .frames import Item, ToHub, ToParticipant
 from .hosting import Verb
-from .hub import Delivery, Hub, RunStatistics
+from .hub import Hub, RunStatistics
+from .options import Delivery
 from .seat import Seat
 
 
 class _Command:
     """Something that a participant was asked to do. It counts as under way until it is done."""
 
-    def __init__(self, seat: Seat) -> None:
+    def __init__(self, number: int, seat: Seat) -> None:
+        self.number = number
         self.seat = seat
         self.is_done = False
         self.value: Any = None
@@ -35,6 +39,7 @@ class Run:
 
     Once a participant has failed, or the budget is used up, the others are cancelled, and every
     call here raises the error. If nobody is waiting in one, the block is cancelled and raises it.
+    After the block, every call raises `RunEnded`, or what the run has failed with.
     """
 
     def __init__(
@@ -45,25 +50,24 @@ class Run:
         max_messages: int | None,
     ) -> None:
         actor = current_actor()
-        self.failure: Exception | None = None
         self.scope = trio.CancelScope()
-        self.has_failed = trio.Event()
+        self.failure = Failure(self.scope.cancel)
+        self.has_ended = trio.Event()
+        self._has_failed = trio.Event()
         self._seats = seats
         self._has_coordinator = has_coordinator
-        self._hub = Hub(actor.limits, delivery, self._deliver, self._wake, max_messages)
+        self._hub = Hub(actor.limits, delivery, self._deliver, self.wake, max_messages)
         for seat in seats:
             self._hub.add(seat.address)
         self._codec = ContentCodec(actor.limits, actor.uid)
         self._commands: dict[int, _Command] = {}
         self._numbers = itertools.count()
-        self._waiting = 0
-        self._is_failure_told = False
-        self._is_ending = False
         self._drain_seconds = actor.limits.drain_seconds
         self._changed = trio.lowlevel.ParkingLot()
 
     def __repr__(self) -> str:
-        state = f"failed: {self.failure!r}" if self.failure else f"{self.in_flight} under way"
+        error = self.failure.error
+        state = f"{self.in_flight} under way" if error is None else repr(error)
         return f"<Run of {len(self._seats)} participants: {state}>"
 
     # --- what the user asks --------------------------------------------------------------
@@ -87,12 +91,15 @@ class Run:
         """Have the first participant send *content* to the second; return when it has.
 
         Raises:
-          ValueError: there is only one participant.
+          ValueError: there are not two participants.
           EncodeError, LimitExceeded: the content cannot travel.
         """
         if len(self._participants) < 2:
-            raise ValueError("the first participant starts the second; there is only one")
-        await self._ask(self._seats[0], Verb.START, self._codec.pack(content))
+            count = len(self._participants)
+            raise ValueError(
+                f"the first participant starts the second; there {'is' if count else 'are'} {count}"
+            )
+        await self._ask(self._seats[:1], Verb.START, self._codec.pack(content))
 
     @enable_ki_protection
     async def coordinate(self, content: Any) -> Any:
@@ -108,7 +115,8 @@ class Run:
         """
         if not self._has_coordinator:
             raise ValueError("this run has no coordinator; give one to open_participants")
-        return await self._ask(self._seats[-1], Verb.COORDINATE, self._codec.pack(content))
+        (result,) = await self._ask(self._seats[-1:], Verb.COORDINATE, self._codec.pack(content))
+        return result
 
     @enable_ki_protection
     async def quiescent(self) -> None:
@@ -117,7 +125,7 @@ class Run:
         It can be waited for again: what was sent later counts as well.
         """
         await trio.lowlevel.checkpoint()
-        await self._wait(lambda: not self.in_flight)
+        await self.wait(lambda: not self.in_flight)
 
     @enable_ki_protection
     async def snapshot(self, function: Callable[[Any], Any] | str) -> list[Any]:
@@ -129,9 +137,7 @@ class Run:
         Raises:
           RemoteActorError: it failed; also a `NotExposed` if there is no such function there.
         """
-        name = ":".join(qualify(function))
-        commands = [self._tell(seat, Verb.READ, name) for seat in self._participants]
-        return [await self._result(command) for command in commands]
+        return await self._ask(self._participants, Verb.READ, ":".join(qualify(function)))
 
     # --- commands ------------------------------------------------------------------------
 
@@ -139,28 +145,32 @@ class Run:
     def _participants(self) -> Sequence[Seat]:
         return self._seats[:-1] if self._has_coordinator else self._seats
 
-    async def _ask(self, seat: Seat, verb: str, argument: Any) -> Any:
-        return await self._result(self._tell(seat, verb, argument))
+    async def _ask(self, seats: Sequence[Seat], verb: str, argument: Any) -> list[Any]:
+        """Have all *seats* do the same; return the results. If one fails, cancel the others."""
+        self.failure.check()
+        commands = [self._tell(seat, verb, argument) for seat in seats]
+        try:
+            return [await self._result(command) for command in commands]
+        except BaseException:
+            for command in commands:
+                if not command.is_done:
+                    self._deliver(command.seat.address, [ToParticipant.CANCEL, command.number])
+            raise
 
-    def _tell(self, seat: Seat, verb: str, argument: Any) -> tuple[int, _Command]:
+    def _tell(self, seat: Seat, verb: str, argument: Any) -> _Command:
         number = next(self._numbers)
-        command = self._commands[number] = _Command(seat)
+        command = self._commands[number] = _Command(number, seat)
         self._hub.hold()
         self._deliver(seat.address, [ToParticipant.COMMAND, number, verb, argument])
-        return number, command
+        return command
 
-    async def _result(self, told: tuple[int, _Command]) -> Any:
-        number, command = told
-        try:
-            await self._wait(lambda: command.is_done)
-        except BaseException:
-            self._deliver(command.seat.address, [ToParticipant.CANCEL, number])
-            raise
+    async def _result(self, command: _Command) -> Any:
+        await self.wait(lambda: command.is_done)
         if command.error is not None:
             raise command.error
         return command.value
 
-    def _on_done(self, number: int, has_failed: bool, packed: bytes) -> None:
+    def _on_done(self, number: int, has_failed: bool, packed: Parcel) -> None:
         command = self._commands.pop(number)
         command.is_done = True
         if has_failed:
@@ -168,63 +178,62 @@ class Run:
         else:
             try:
                 command.value = self._codec.unpack(packed)
-            except EncodeError as error:
-                command.error = EncodeError(f"the result of {command.seat!r}: {error}")
+            except (EncodeError, BufferFault) as error:
+                command.error = type(error)(f"the result of {command.seat!r}: {error}")
         self._hub.release()
-        self._wake()
+        self.wake()
 
     # --- waiting and failing -------------------------------------------------------------
 
-    async def _wait(self, is_reached: Callable[[], bool]) -> None:
-        """Wait until *is_reached* or the run has failed.
+    async def wait(self, is_reached: Callable[[], bool]) -> None:
+        """Wait until *is_reached*, or the run has ended.
 
         Raises:
-          Exception: the run has failed.
+          Exception: what it has failed with.
         """
-        self._waiting += 1
-        try:
-            while self.failure is None and not is_reached():
+        with self.failure.waiting():
+            while not (self.has_ended.is_set() or is_reached()):
                 await self._changed.park()
-        except BaseException:
-            if self.failure is not None:  # it was counted on us to tell of it
-                self.scope.cancel()
-            raise
-        finally:
-            self._waiting -= 1
-        self.check()
 
-    def check(self) -> None:
-        """Raise what the run has failed with, if it has."""
-        if self.failure is not None:
-            self._is_failure_told = True
-            raise self.failure
-
-    def _wake(self) -> None:
+    def wake(self) -> None:
+        """Have all who wait look again."""
         self._changed.unpark_all()
 
-    def fail(self, error: Exception) -> None:
-        """End the run with *error*; the first one counts."""
-        if self.failure is not None:
+    def fail(self, error: Exception, lost: Seat | None = None) -> None:
+        """End the run with *error*; the first one counts. *lost* is who is gone, if it is that."""
+        if not self.failure.record(error):
             return
-        self.failure = error
-        if not self._waiting:
-            self.scope.cancel()
-        self.has_failed.set()
-        self._wake()
+        if lost is not None:
+            item = [ToParticipant.LOST, lost.address, self._codec.pack_error(error)]
+            for seat in self._seats:
+                if seat is not lost:
+                    self._deliver(seat.address, item)
+        self._has_failed.set()
+
+    @enable_ki_protection
+    async def end_once_failed(self) -> None:
+        """Wait until the run has failed, and end it. The task of the block for that."""
+        await self._has_failed.wait()
+        # What requests fail with shall be known over there before everything is cancelled.
+        with trio.move_on_after(self._drain_seconds):
+            for seat in self._seats:
+                if seat.link is not None:
+                    await seat.link.wait_sent()
+        self._end()
+        self.failure.tell()
+
+    def _end(self) -> None:
+        self.has_ended.set()
+        self.wake()
 
     @contextmanager
-    def raising_failure(self) -> Iterator[None]:
-        """Raise what the run has failed with, when the block ends, unless somebody was told."""
+    def closing(self) -> Iterator[None]:
+        """End the run with the block, which raises what it has failed with, if nobody was told."""
         try:
-            yield
-        except BaseException as error:
-            if self.failure is None or self._is_failure_told:
-                raise
-            raise BaseExceptionGroup(
-                "the block and its run failed", [error, self.failure]
-            ) from None
-        if self.failure is not None and not self._is_failure_told:
-            raise self.failure
+            with self.failure.closing(RunEnded("the run has ended with its block")):
+                yield
+        finally:
+            self._end()
 
     # --- what links do -------------------------------------------------------------------
 
@@ -248,18 +257,3 @@ class Run:
             broken = RemoteProtocolError(f"participant {seat.address} sent nonsense: {error!r}")
             broken.__cause__ = error
             self.fail(broken)
-
-    async def on_end(self, seat: Seat, error: Exception) -> None:
-        """Take the end of a participant that nobody has asked for; tell those who wait for it."""
-        if self._is_ending:
-            return
-        self._is_ending = True
-        packed = self._codec.pack_error(error)
-        links = [other.link for other in self._seats if other is not seat and other.link]
-        for link in links:
-            link.send([ToParticipant.LOST, seat.address, packed])
-        # What requests fail with shall be known over there before everything is cancelled.
-        with trio.move_on_after(self._drain_seconds):
-            for link in links:
-                await link.wait_sent()
-        self.fail(error)

@@ -6,6 +6,7 @@ import asyncio
 import dataclasses
 import os
 import random
+import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -216,3 +217,67 @@ class DyingSoon:
 
     def __init__(self) -> None:
         asyncio.get_running_loop().call_later(0.1, os._exit, 3)
+
+
+class Drowning:
+    """Sends much to slow others, and raises while it is still on its way."""
+
+    def __init__(self, delay: float) -> None:
+        self._delay = delay
+
+    async def on_exchange_message(self, carrier: Any, content: Any, meta: dict[str, Any]) -> None:
+        if content != "go":
+            time.sleep(0.02)
+            return
+        for _ in range(10):
+            for receiver in carrier.others(""):
+                carrier.send_to_other(bytes(2 << 20), receiver)
+        await asyncio.sleep(self._delay)
+        raise ValueError("drowned")
+
+
+class Numbered:
+    """Has a number."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+
+def read_unless_first(algorithm: Any) -> Any:
+    if algorithm.number == 0:
+        raise ValueError("number 0 does not like to be read")
+    return asyncio.sleep(60)
+
+
+def read_never(algorithm: Any) -> Any:
+    return asyncio.get_running_loop().create_future()
+
+
+class Scheduling:
+    """Schedules something that fails."""
+
+    async def on_exchange_message(self, carrier: Any, content: Any, meta: dict[str, Any]) -> None:
+        def fail() -> None:
+            raise ValueError("scheduled to fail")
+
+        carrier.schedule_using(fail, 0)
+
+
+class Exiting:
+    """Exits."""
+
+    async def on_exchange_message(self, carrier: Any, content: Any, meta: dict[str, Any]) -> None:
+        sys.exit(content)
+
+
+class Filling:
+    """Adds its address to each element of a buffer, and has the next one do the same."""
+
+    async def on_exchange_message(self, carrier: Any, content: Any, meta: dict[str, Any]) -> None:
+        content["buffer"].array()[:] += carrier.get_address()
+        if carrier.get_address() < max(carrier.others("")):
+            carrier.send_to_other(content, carrier.get_address() + 1)
+
+    async def start_optimization(self, carrier: Any, content: Any, meta: dict[str, Any]) -> Any:
+        content["buffer"].array()[:] += 1
+        return content

@@ -8,11 +8,13 @@ import time
 import uuid
 from typing import Any
 
+import numpy as np
 import pytest
 from carrier_helpers import Answering, Doing, Failing, PingPong, Recorder, on_asyncio, open_bus
 
 from actorsys import EncodeError, LimitExceeded, Limits, RemoteActorError
 from actorsys.carriers import (
+    BudgetExceeded,
     Bus,
     BusCarrier,
     Carrier,
@@ -528,3 +530,191 @@ async def test_a_send_that_nobody_awaits_warns_of_nothing() -> None:
         await bus.quiescent()
     await bus.aclose()
     assert reports == []
+
+
+REPLIES: dict[str, tuple[Any, type[Exception]]] = {
+    "no value": (object(), EncodeError),
+    "too large": (bytes(1 << 20), LimitExceeded),
+}
+
+
+@pytest.mark.parametrize("name", REPLIES)
+def test_a_reply_that_cannot_be_sent_is_an_error_of_its_request(name: str) -> None:
+    reply, kind = REPLIES[name]
+
+    async def answer(carrier: Any, content: Any, meta: dict[str, Any]) -> None:
+        carrier.reply_to_other(reply, meta)
+
+    @on_asyncio
+    async def ask() -> None:
+        limits = Limits(max_message_bytes=1 << 16)
+        async with open_bus(None, Doing(answer), limits=limits) as (bus, (one, _)):
+            with pytest.raises(kind):
+                await one.send_awaitable("?", 2)
+            await bus.quiescent()
+
+    ask()
+
+
+class Odd:
+    def __eq__(self, other: object) -> bool:
+        return True
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+ODD_RECEIVERS: dict[str, Any] = {
+    "float": 2.0,
+    "complex": 2 + 0j,
+    "array": np.array([2, 1]),
+    "list": [2],
+    "equal to all": Odd(),
+}
+
+
+@pytest.mark.parametrize("name", ODD_RECEIVERS)
+def test_what_is_only_equal_to_an_address_is_none(name: str) -> None:
+    @on_asyncio
+    async def refuse() -> None:
+        async with open_bus(None, None) as (_, (one, _)):
+            with pytest.raises(UnknownParticipant, match=r"there are 1, 2"):
+                one.send_to_other("x", ODD_RECEIVERS[name])
+
+    refuse()
+
+
+@on_asyncio
+async def test_an_address_may_be_a_number_of_numpy() -> None:
+    async with open_bus(None, Answering()) as (_, (one, _)):
+        assert await one.send_awaitable(1, np.random.default_rng(1).choice(one.others(""))) == 2
+
+
+@on_asyncio
+async def test_a_coordination_ends_with_the_failure_of_its_run() -> None:
+    class Waiting:
+        async def start_optimization(self, carrier: Any, content: Any, meta: Any) -> None:
+            carrier.send_to_other(content, 2)
+            await asyncio.get_running_loop().create_future()
+
+    async with open_bus(Waiting(), Failing()) as (bus, (one, _)):
+        with pytest.raises(ZeroDivisionError, match="cannot handle 1"):
+            await bus.coordinate(1, one)
+        with pytest.raises(ZeroDivisionError):
+            await bus.start(1)
+
+
+@on_asyncio
+async def test_an_error_of_the_coordinator_is_its_callers() -> None:
+    class Raising:
+        async def start_optimization(self, carrier: Any, content: Any, meta: Any) -> Any:
+            return content[0]
+
+    async with open_bus(Raising()) as (bus, (one,)):
+        with pytest.raises(IndexError):
+            await bus.coordinate([], one)
+        assert await bus.coordinate([7], one) == 7
+        await bus.quiescent()
+
+
+@on_asyncio
+async def test_a_bus_has_a_budget_of_messages() -> None:
+    async with open_bus(PingPong(), PingPong(), max_messages=5) as (bus, _):
+        await bus.start(0)
+        with pytest.raises(BudgetExceeded, match="5 messages"):
+            await bus.quiescent()
+
+
+@on_asyncio
+async def test_a_bus_refuses_what_a_run_refuses() -> None:
+    with pytest.raises(ValueError, match="concurrent"):
+        Bus(delivery="nonsense")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="max_messages"):
+        Bus(max_messages=-1)
+    with pytest.raises(TypeError, match="whole number"):
+        BusCarrier("one", Bus())  # type: ignore[arg-type]
+    async with open_bus(None) as (bus, _):
+        with pytest.raises(ValueError, match="there is 1"):
+            await bus.start(0)
+
+
+@on_asyncio
+async def test_an_error_that_nobody_was_told_of_comes_with_the_end_of_the_bus() -> None:
+    bus = Bus()
+    BusCarrier(1, bus), BusCarrier(2, bus, Failing())
+    await bus.start(1)
+    while bus.in_flight and bus._failure.error is None:
+        await asyncio.sleep(0)
+    with pytest.raises(ZeroDivisionError):
+        await bus.aclose()
+
+
+@on_asyncio
+async def test_an_error_of_what_is_scheduled_does_not_look_like_the_end() -> None:
+    async with open_bus(None) as (bus, (one,)):
+        one.schedule_using(lambda: [][0], 0)
+        with pytest.raises(IndexError):
+            await bus.quiescent()
+        assert bus.in_flight == 1
+
+
+@on_asyncio
+async def test_meta_of_ones_own_does_not_disturb_replies() -> None:
+    mine = {"reply_to": "mine", "reply": 1}
+    async with open_bus(None, Answering()) as (_, (one, _)):
+        assert await one.send_awaitable(2, 2, mine) == 4
+
+
+@on_asyncio
+async def test_the_answer_to_a_message_that_was_passed_on_goes_to_who_asked() -> None:
+    async def pass_on(carrier: Any, content: Any, meta: dict[str, Any]) -> None:
+        carrier.send_to_other(content, 3, meta)
+
+    async with open_bus(None, Doing(pass_on), Answering()) as (bus, (one, *_)):
+        assert await one.send_awaitable(2, 2) == 4
+        one.send_to_other(3, 2)
+        await bus.quiescent()
+        assert [content for content, _ in one.algorithm.received] == [6]
+
+
+@on_asyncio
+async def test_sequenced_stays_so_while_a_request_that_nobody_awaits_is_open() -> None:
+    """It was made by a handler that has ended: those that come later are given out one by one."""
+    events: list[str] = []
+
+    async def act(carrier: Any, content: Any, meta: dict[str, Any]) -> None:
+        if content == "ask":
+            kept.append(carrier.send_awaitable("?", 3))
+        elif content == "?":
+            kept.append(meta)
+        else:
+            events.append(f"in {content}")
+            await asyncio.sleep(0.001)
+            events.append(f"out {content}")
+
+    kept: list[Any] = []
+    acting = [Doing(act), Doing(act)]
+    async with open_bus(None, *acting, delivery="sequenced") as (bus, (one, _, three)):
+        for content in ("ask", "a", "b"):
+            one.send_to_other(content, 2)
+        one.send_to_other("c", 3)
+        await bus.quiescent()
+        assert events == [f"{step} {name}" for name in "abc" for step in ("in", "out")]
+        three.reply_to_other("late", kept[1])
+        assert await kept[0] == "late"
+
+
+@on_asyncio
+async def test_sequenced_handlers_may_ask_from_tasks_and_threads() -> None:
+    async def ask(carrier: Any, content: Any, meta: dict[str, Any]) -> None:
+        first = await asyncio.create_task(_asked_by(carrier, content))
+        loop = asyncio.get_running_loop()
+        second = await loop.run_in_executor(
+            None, lambda: carrier.send_awaitable(first, 3).result(5)
+        )
+        carrier.reply_to_other(second, meta)
+
+    async def _asked_by(carrier: Any, content: Any) -> Any:
+        return await carrier.send_awaitable(content, 3)
+
+    async with open_bus(None, Doing(ask), Answering(), delivery="sequenced") as (_, (one, *_)):
+        assert await asyncio.wait_for(one.send_awaitable(1, 2), 5) == 4

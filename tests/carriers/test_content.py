@@ -103,3 +103,24 @@ def test_an_error_arrives_as_one_of_its_class(codec: ContentCodec) -> None:
     assert isinstance(arrived, KeyError)
     assert isinstance(arrived, RemoteActorError)
     assert "test_an_error_arrives_as_one_of_its_class" in arrived.tb_str
+
+
+def test_what_is_nested_too_deeply_is_refused(codec: ContentCodec) -> None:
+    nested: list[Any] = []
+    for _ in range(100_000):
+        nested = [nested]
+    with pytest.raises(EncodeError):
+        codec.pack(nested)
+
+
+@pytest.mark.parametrize("depth", [100, 500, 1000])
+def test_what_can_be_packed_can_be_unpacked_however_it_is_nested(
+    codec: ContentCodec, depth: int
+) -> None:
+    nested: list[Any] = []
+    for _ in range(depth):
+        nested = [nested]
+    arrived = codec.unpack(codec.pack(nested))
+    for _ in range(depth):
+        (arrived,) = arrived
+    assert arrived == []

@@ -11,7 +11,15 @@ from typing import Any
 
 import numpy as np
 import pytest
-from carrier_helpers import Answering, PingPong, on_asyncio, open_bus
+from carrier_helpers import (
+    Answering,
+    Doing,
+    Failing,
+    PingPong,
+    Recorder,
+    on_asyncio,
+    open_bus,
+)
 
 from actorsys import register_type
 from actorsys.carriers import Participant, open_participants
@@ -120,7 +128,9 @@ def test_the_bus_of_the_guide_carries_requests_and_knows_when_all_is_done() -> N
     @on_asyncio
     async def carry() -> None:
         bus = bus_carrier.Bus()
-        one = bus_carrier.BusCarrier(1, bus, PingPong())
+        playing = PingPong()
+        one = bus_carrier.BusCarrier(1, bus, playing)
+        await bus.done.wait()  # nothing was sent
         bus_carrier.BusCarrier(2, bus, PingPong())
         bus_carrier.BusCarrier(3, bus, Answering())
         assert await asyncio.gather(*[one.send_awaitable(n, 3) for n in range(5)]) == [
@@ -132,7 +142,40 @@ def test_the_bus_of_the_guide_carries_requests_and_knows_when_all_is_done() -> N
         ]
         one.send_to_other(0, 2)
         await bus.done.wait()
-        assert bus.log[1] == [1, 3, 5, 7, 9]
+        assert playing.received == [1, 3, 5, 7, 9]
         assert one.others("") == [2, 3]
+
+    carry()
+
+
+def test_the_bus_of_the_guide_tells_of_errors_and_drops_what_is_late() -> None:
+    bus_carrier = load("bus_carrier")
+    go_on = asyncio.Event()
+
+    async def answer_late(carrier: Any, content: Any, meta: dict[str, Any]) -> None:
+        await go_on.wait()
+        await carrier.reply_to_other("late", meta)
+        await carrier.reply_to_other("twice", meta)
+
+    @on_asyncio
+    async def carry() -> None:
+        bus = bus_carrier.Bus()
+        recorder = Recorder()
+        one = bus_carrier.BusCarrier(1, bus, recorder)
+        bus_carrier.BusCarrier(2, bus, Doing(answer_late))
+        bus_carrier.BusCarrier(3, bus, Failing())
+        with pytest.raises(ZeroDivisionError):
+            await one.send_awaitable(0, 3)
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(one.send_awaitable("?", 2), 0.01)
+        go_on.set()
+        await bus.done.wait()
+        assert (bus.error, bus.requests, recorder.received) == (None, {}, [])
+        one.send_to_other(0, 3)
+        await bus.done.wait()
+        assert isinstance(bus.error, ZeroDivisionError)
+        with pytest.raises(KeyError):
+            one.send_awaitable("?", 4)
+        assert not bus.requests
 
     carry()

@@ -10,11 +10,12 @@ import carrier_helpers as remote
 import psutil
 import pytest
 import trio
+import trio.testing
 
 import actorsys
 from actorsys import ActorDied, Limits, RemoteActorError
 from actorsys.actor.runtime import open_services
-from actorsys.carriers import BudgetExceeded, Participant, Run, open_participants
+from actorsys.carriers import BudgetExceeded, Participant, Run, RunEnded, open_participants
 from actorsys.testing import cancel_at_every_step
 
 pytestmark = pytest.mark.slow
@@ -22,11 +23,11 @@ pytestmark = pytest.mark.slow
 
 async def test_an_error_of_a_one_way_handler_is_raised_to_whoever_waits() -> None:
     async with open_participants([Participant(remote.Failing)] * 2) as run:
-        await run.start(3)
         with (
             trio.fail_after(2),
             pytest.raises(ZeroDivisionError, match="cannot handle 3") as caught,
         ):
+            await run.start(3)
             await run.quiescent()
         assert isinstance(caught.value, RemoteActorError)
         assert "on_exchange_message" in caught.value.tb_str
@@ -209,3 +210,65 @@ async def test_a_death_while_others_start_is_told_at_once() -> None:
                 [Participant(remote.DyingSoon), Participant(remote.blocking_factory)]
             ):
                 pytest.fail("it has started")
+
+
+@pytest.mark.parametrize("delay", [0.06, 0.07, 0.1])
+async def test_a_failure_that_comes_while_others_are_sent_much_is_told(delay: float) -> None:
+    """Its own link ends with it, while those of the others still have something to send."""
+    async with open_participants([Participant(remote.Drowning, args=(delay,))] * 3) as run:
+        with trio.fail_after(4), pytest.raises(ValueError, match="drowned"):
+            await run.start("go")
+            await run.quiescent()
+
+
+async def test_calls_after_the_block_say_that_the_run_has_ended() -> None:
+    async with open_participants(
+        [Participant(remote.Recorder)] * 2, coordinator=Participant(remote.Asking)
+    ) as run:
+        pass
+    with trio.fail_after(1):
+        for call in (run.start, run.coordinate, run.snapshot):
+            with pytest.raises(RunEnded, match="with its block"):
+                await call("carrier_helpers:received")
+        with pytest.raises(RunEnded):
+            await run.quiescent()
+
+
+async def test_whoever_still_waits_when_the_block_ends_is_told() -> None:
+    async with trio.open_nursery() as tasks:
+
+        async def wait() -> None:
+            with pytest.raises(RunEnded):
+                await run.quiescent()
+
+        async with open_participants([Participant(remote.Blocking)] * 2) as run:
+            await run.start(0.5)
+            tasks.start_soon(wait)
+            await trio.testing.wait_all_tasks_blocked()
+
+
+async def test_a_snapshot_that_fails_stops_the_other_reads() -> None:
+    async with open_participants(
+        [Participant(remote.Numbered, args=(n,)) for n in range(3)]
+    ) as run:
+        with pytest.raises(ValueError, match="number 0"):
+            await run.snapshot(remote.read_unless_first)
+        with trio.move_on_after(0.1):
+            await run.snapshot(remote.read_never)
+        with trio.fail_after(2):
+            await run.quiescent()
+
+
+async def test_an_error_of_what_is_scheduled_is_raised_and_not_taken_for_the_end() -> None:
+    for _ in range(5):
+        async with open_participants([Participant(remote.Scheduling)] * 2) as run:
+            with trio.fail_after(2), pytest.raises(ValueError, match="scheduled"):
+                await run.start(0)
+                await run.quiescent()
+
+
+async def test_a_handler_that_exits_says_so() -> None:
+    async with open_participants([Participant(remote.Exiting)] * 2) as run:
+        with trio.fail_after(2), pytest.raises(RemoteActorError, match="SystemExit"):
+            await run.start(3)
+            await run.quiescent()

@@ -15,6 +15,7 @@ import psutil
 import pytest
 import trio
 
+import actorsys
 from actorsys import ActorDied, EncodeError, NotExposed, RemoteActorError, SpawnError
 from actorsys.carriers import Participant, open_participants
 
@@ -62,7 +63,7 @@ async def test_a_run_without_a_coordinator_is_started_by_the_first_participant()
 async def test_an_empty_run_is_quiescent() -> None:
     async with open_participants([Participant(remote.Recorder)]) as run:
         await run.quiescent()
-        with pytest.raises(ValueError, match="there is only one"):
+        with pytest.raises(ValueError, match="there is 1"):
             await run.start(0)
         with pytest.raises(ValueError, match="no coordinator"):
             await run.coordinate(0)
@@ -189,3 +190,27 @@ async def test_a_result_that_means_nothing_here_is_refused_and_named() -> None:
         with pytest.raises(EncodeError, match=r"participant 1 .*Secret.* is not registered"):
             await run.coordinate(0)
         await run.quiescent()
+
+
+async def test_a_coordinator_that_cannot_lead_says_so() -> None:
+    async with open_participants([], coordinator=Participant(remote.Recorder)) as run:
+        with pytest.raises(RemoteActorError, match="a Recorder, which has no start_optimization"):
+            await run.coordinate(0)
+        with pytest.raises(ValueError, match="there are 0"):
+            await run.start(0)
+
+
+async def test_buffers_in_contents_are_the_same_memory_everywhere() -> None:
+    async with (
+        actorsys.open_nursery(),
+        actorsys.open_buffer(1000, "int64") as buffer,
+        open_participants(
+            [Participant(remote.Filling)] * 3, coordinator=Participant(remote.Filling)
+        ) as run,
+    ):
+        for _ in range(20):
+            await run.start({"buffer": buffer})
+            await run.quiescent()
+        result = await run.coordinate({"buffer": buffer})
+        assert (buffer.array() == 20 * (2 + 3 + 4) + 1).all()
+        assert (result["buffer"].array() == buffer.array()).all()
