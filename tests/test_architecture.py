@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import subprocess
 import sys
 from pathlib import Path
@@ -46,6 +47,7 @@ def parse(path: Path) -> ast.Module:
     return ast.parse(path.read_text())
 
 
+@functools.cache
 def imports_of(path: Path) -> set[str]:
     """Return the absolute names of what a module imports at run time."""
     package = module_name(path).split(".")

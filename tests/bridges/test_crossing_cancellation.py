@@ -75,6 +75,8 @@ async def test_what_is_cancelled_before_the_loop_has_begun_it_is_not_run() -> No
                 tasks.start_soon(bridge.run, work)
                 await trio.testing.wait_all_tasks_blocked()
                 scope.cancel()
+                with trio.CancelScope(shield=True):
+                    await trio.testing.wait_all_tasks_blocked()  # the loop has been told
                 gate.set()
         assert scope.cancelled_caught
     assert not seen

@@ -25,16 +25,8 @@ from trio.testing import wait_all_tasks_blocked
 
 from actorsys.channel import Channel, accept_channel, connect_channel
 from actorsys.errors import HandshakeError
-from actorsys.transport import (
-    Tls,
-    TlsTransport,
-    Transport,
-    connect,
-    connect_tls,
-    listen_tcp,
-    listen_tls,
-    memory_transport_pair,
-)
+from actorsys.transport import Transport, connect, listen_tcp, memory_transport_pair
+from actorsys.transport.tls import Tls, TlsTransport, connect_tls, listen_tls
 from actorsys.wire import Credentials
 
 # pytest puts only the folders it collects from on the path.
