@@ -17,7 +17,7 @@ _FAILED = re.compile(r"^(?:FAILED|ERROR) (\S+)", re.MULTILINE)
 
 
 def run_suite(times: int, seed: int) -> Iterator[Figure]:
-    """Run the suite *times* times; warnings are errors in it."""
+    """Run the suite *times* times; warnings are errors in it. What a failed run said is printed."""
     failed: Counter[str] = Counter()
     clean = 0
     for _ in range(times):
@@ -30,6 +30,8 @@ def run_suite(times: int, seed: int) -> Iterator[Figure]:
         )
         clean += done.returncode == 0
         failed.update(_FAILED.findall(done.stdout))
+        if done.returncode:
+            print(done.stdout, done.stderr, sep="\n", file=sys.stderr, flush=True)
     names = "; ".join(f"{name} ({count}x)" for name, count in failed.most_common(5))
     yield Figure(
         promise=28,
