@@ -310,7 +310,7 @@ async def host_kernel(
             tasks.start_soon(host.wiring.run)
             await _run_or_crash(host, function, name)
             host.report_counts()
-            await host.wiring.wait_sent()
+            await host.wiring.wait_taken()
             if is_permanent and not host.should_terminate:
                 await host.wiring.wait_written()
                 await _exit(0)

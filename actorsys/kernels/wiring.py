@@ -7,17 +7,13 @@ that cannot travel fails where it is sent, and neither mailbox has to understand
 
 from __future__ import annotations
 
-import contextlib
-from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-import trio
-
 from ..channel import Flow
+from ..channel.backlog import Backlog
 from ..channel.tick import Flushable
-from ..errors import ActorsysError, RemoteProtocolError
-from ..wire import EncodedFrame
+from ..errors import RemoteProtocolError
 
 
 class ToKernel:
@@ -49,22 +45,16 @@ class ToRuntime:
     UNREADABLE = 6  # number of a message that nobody here can read, and why
 
 
-class Wiring:
+class Wiring(Backlog):
     """One end of the stream between a runtime and a kernel. Sending never waits.
 
-    What the stream does not take at once is kept, in order, and sent by `run`. How much that can
-    be is bounded by the credits that both ends give each other for messages.
+    How much is kept is bounded by the credits that both ends give each other for messages. If the
+    link is lost, whoever follows the end of the call gives again what was not taken.
     """
 
     def __init__(self, flow: Flow, on_item: Callable[[list[Any]], None]) -> None:
-        self._flow = flow
-        self._kept: deque[EncodedFrame] = deque()
-        self._changed = trio.lowlevel.ParkingLot()
-        self._sent = trio.lowlevel.ParkingLot()
+        super().__init__(flow)
         self._on_item = on_item
-
-    def __repr__(self) -> str:
-        return f"<Wiring: {len(self._kept)} items kept, {self._flow!r}>"
 
     def listen(self) -> None:
         """Pass on what comes from now on, and what came while the link was being opened."""
@@ -78,56 +68,12 @@ class Wiring:
             raise RemoteProtocolError(f"a kernel's link: {error!r}") from error
 
     def send(self, *item: Any) -> None:
-        """Send an item, now or as soon as the stream takes it.
-
-        If the link is lost it goes nowhere: whoever follows the end of the call gives again what
-        was not taken.
-        """
+        """Send an item, now or as soon as the stream takes it."""
         frame = self._flow.encode(list(item))
         if len(frame) > 1:
             frame = [b"".join(bytes(part) for part in frame)]
-        if self._kept or not self._send_nowait(frame):
-            self._kept.append(frame)
-            self._changed.unpark_all()
-
-    def _send_nowait(self, frame: EncodedFrame) -> bool:
-        try:
-            return self._flow.send_frame_nowait(frame)
-        except ActorsysError:
-            return True
-
-    async def run(self) -> None:
-        """Send what had to be kept, until the stream is over or this is cancelled."""
-        # How the stream has ended is told to whoever waits for the end of the call.
-        with contextlib.suppress(ActorsysError):
-            while True:
-                while self._kept:
-                    await self._flow.send_frame(self._kept[0])
-                    self._kept.popleft()
-                self._sent.unpark_all()
-                await self._changed.park()
-        self._kept.clear()
-        self._sent.unpark_all()
-
-    @property
-    def is_behind(self) -> bool:
-        """Whether something that was sent has not left this process."""
-        return bool(self._kept) or self._flow.is_behind
-
-    async def wait_written(self) -> None:
-        """Wait until everything has left this process, or the stream is over."""
-        await self.wait_sent()
-        await self._flow.wait_written()
+        self.put(frame)
 
     def join_next_write(self, item: Flushable) -> None:
         """Ask *item* what it has to send when something else is sent; soon, if nothing is."""
         self._flow.join_next_write(item)
-
-    def flush(self) -> None:
-        """Give the kernel what was sent so far, in place of at the end of this tick."""
-        self._flow.flush()
-
-    async def wait_sent(self) -> None:
-        """Wait until nothing is kept."""
-        while self._kept:
-            await self._sent.park()

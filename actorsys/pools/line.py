@@ -19,18 +19,16 @@ From the worker:
 
 from __future__ import annotations
 
-import contextlib
-from collections import deque
 from collections.abc import Callable
 from typing import Any
 
 import trio
 
 from ..channel import Channel, Flow
+from ..channel.backlog import Backlog
 from ..channel.tick import acquire_flusher, release_flusher
-from ..channel.waiters import Waiters
 from ..errors import ActorsysError, RemoteProtocolError
-from ..wire.codec import HEADER_BYTES, EncodedFrame
+from ..wire.codec import HEADER_BYTES
 
 OnMessage = Callable[[dict[str, Any], "ActorsysError | None"], None]
 """Takes a message, and why a value in it cannot be had, or None."""
@@ -39,27 +37,21 @@ _ENVELOPE_BYTES = 256  # what the stream's own frame adds, and more
 _MAX_BATCH_BYTES = 64 * 1024  # one read at the other end
 
 
-class Line:
+class Line(Backlog):
     """One end of the stream between a pool and a worker. `post` never waits.
 
-    What the stream does not take at once is kept, in order, and sent by `run`. That is bounded by
-    how many calls a worker may have at hand.
+    How much is kept is bounded by how many calls a worker may have at hand.
     """
 
     def __init__(self, channel: Channel, flow: Flow, on_message: OnMessage) -> None:
+        super().__init__(flow)
         self._channel = channel
-        self._flow = flow
         self._on_message = on_message
         self._max_bytes = channel.session.peer_max_frame_bytes - _ENVELOPE_BYTES
         self._batch: list[bytes] = []
         self._batch_bytes = 0
-        self._kept: deque[EncodedFrame] = deque()
-        self._changed = Waiters()
         self._flusher = acquire_flusher()
         flow.divert(self._take)
-
-    def __repr__(self) -> str:
-        return f"<Line: {len(self._batch)} messages to send, {len(self._kept)} items kept>"
 
     def encode(self, message: dict[str, Any]) -> bytes:
         """Return *message* as `post` takes it.
@@ -86,40 +78,23 @@ class Line:
         frame = self._flow.encode(b"".join(self._batch))
         self._batch.clear()
         self._batch_bytes = 0
-        if self._kept or not self._send_nowait(frame):
-            self._kept.append(frame)
-            self._changed.wake_soon()
-
-    def _send_nowait(self, frame: EncodedFrame) -> bool:
-        try:
-            return self._flow.send_frame_nowait(frame)
-        except ActorsysError:
-            return True  # whoever follows the end of the call knows that the link is lost
+        self.put(frame)
 
     @property
     def is_behind(self) -> bool:
         """Whether something that was posted is not with the kernel of this machine yet."""
-        return bool(self._batch or self._kept) or self._flow.is_behind
+        return bool(self._batch) or super().is_behind
 
     async def write_all(self) -> None:
         """Return when everything that was posted is with the kernel of this machine."""
         self.end_tick()
-        self._flow.flush()
-        while self._kept:
-            await self._changed.wait()
-        if self._flow.is_behind:
-            await self._flow.wait_written()
+        self.flush()
+        await self.wait_written()
 
     async def run(self) -> None:
         """Send what had to be kept, until this is cancelled."""
         try:
-            with contextlib.suppress(ActorsysError):
-                while True:
-                    while self._kept:
-                        await self._flow.send_frame(self._kept[0])
-                        self._kept.popleft()
-                    self._changed.wake()
-                    await self._changed.wait()
+            await super().run()
             await trio.sleep_forever()
         finally:
             release_flusher(self._flusher)
