@@ -53,6 +53,7 @@ class Outbox:
         self._patience_seconds = patience_seconds
         self._parts: deque[bytes | bytearray | memoryview] = deque()
         self._is_queued = False
+        self._tick = -1
         self._puts_in_tick = 0
         self._was_busy = False
         self._is_stuck = False
@@ -92,19 +93,21 @@ class Outbox:
             companions, self.companions = self.companions, []
             for companion in companions:
                 companion.end_tick()
-        if not self._is_queued:
-            self._is_queued = True
-            self._flusher.queue(self)
+        if self._tick != self._flusher.ticks:
+            self._tick = self._flusher.ticks
+            self._was_busy = self._puts_in_tick > 1
+            self._puts_in_tick = 0
         self._puts_in_tick += 1
         if self._puts_in_tick == 1 and not self._was_busy:
             self.flush()
+        if self._parts and not self._is_queued:
+            self._is_queued = True
+            self._flusher.queue(self)
 
     @enable_ki_protection
     def end_tick(self) -> None:
         """Write what this tick has left; called by the flusher, between two passes."""
         self._is_queued = False
-        self._was_busy = self._puts_in_tick > 1
-        self._puts_in_tick = 0
         self.flush()
 
     def flush(self) -> None:

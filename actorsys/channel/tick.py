@@ -22,10 +22,14 @@ class Flushable(Protocol):
 
 
 class TickFlusher(trio.abc.Instrument):
-    """One for each trio run, shared by its channels; it lives while one of them does."""
+    """One for each trio run, shared by its channels; it lives while one of them does.
+
+    ``ticks`` counts those that have ended.
+    """
 
     def __init__(self) -> None:
         self.users = 0
+        self.ticks = 0
         self._queued: list[Flushable] = []
         self._queued_early: list[Flushable] = []
         self._queued_late: list[Flushable] = []
@@ -62,6 +66,7 @@ class TickFlusher(trio.abc.Instrument):
             queued, self._queued = self._queued, []
             for item in queued:
                 item.end_tick()
+        self.ticks += 1
 
 
 _flusher: trio.lowlevel.RunVar[TickFlusher | None] = trio.lowlevel.RunVar(

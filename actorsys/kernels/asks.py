@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from collections import OrderedDict
 from collections.abc import Callable, Container
 
@@ -13,9 +12,9 @@ _MAX_LATE = 10_000  # replies that are owed to nobody any more; an older one wou
 
 
 class Ask:
-    """Somebody who waits for the reply to the message *key*."""
+    """Somebody who waits for the reply to the message with the id *key*."""
 
-    def __init__(self, key: uuid.UUID) -> None:
+    def __init__(self, key: bytes) -> None:
         self.key = key
         self.is_sent = False
         self.has_ended = False
@@ -24,7 +23,7 @@ class Ask:
 
     def __repr__(self) -> str:
         state = "ended" if self.has_ended else "sent" if self.is_sent else "not sent"
-        return f"<Ask {self.key}: {state}>"
+        return f"<Ask {self.key.hex()}: {state}>"
 
     async def wait(self) -> Parcel:
         """Return the reply, packed, or raise why there is none."""
@@ -46,20 +45,20 @@ class Asks:
     """The asks of one kernel, by the id of their message. Owned by a `Kernel`."""
 
     def __init__(self) -> None:
-        self._waiting: dict[uuid.UUID, Ask] = {}
-        self._late: OrderedDict[uuid.UUID, None] = OrderedDict()
+        self._waiting: dict[bytes, Ask] = {}
+        self._late: OrderedDict[bytes, None] = OrderedDict()
 
     def __repr__(self) -> str:
         return f"<Asks: {len(self._waiting)} waiting, {len(self._late)} given up>"
 
-    def open(self, key: uuid.UUID) -> Ask:
+    def open(self, key: bytes) -> Ask:
         """Wait for the reply to the message *key* from now on, until `close`.
 
         Raises:
           ValueError: somebody does so already.
         """
         if key in self._waiting:
-            raise ValueError(f"somebody waits for the reply to message {key} already")
+            raise ValueError(f"somebody waits for the reply to message {key.hex()} already")
         ask = self._waiting[key] = Ask(key)
         return ask
 
@@ -71,7 +70,7 @@ class Asks:
             if len(self._late) > _MAX_LATE:
                 self._late.popitem(last=False)
 
-    def answer(self, key: uuid.UUID, reply: Parcel | Exception) -> bool:
+    def answer(self, key: bytes, reply: Parcel | Exception) -> bool:
         """End the ask for *key*; return whether there is one that has not ended."""
         ask = self._waiting.get(key)
         if ask is None or ask.has_ended:
@@ -79,14 +78,14 @@ class Asks:
         ask.end(reply)
         return True
 
-    def forget_late(self, key: uuid.UUID) -> bool:
+    def forget_late(self, key: bytes) -> bool:
         """Return whether a reply to *key* comes late. There is one at most, and it is this one."""
         if key not in self._late:
             return False
         del self._late[key]
         return True
 
-    def end_all(self, make_error: Callable[[], Exception], but: Container[uuid.UUID] = ()) -> None:
+    def end_all(self, make_error: Callable[[], Exception], but: Container[bytes] = ()) -> None:
         """Raise an error at everybody who waits, *but* for these."""
         for key, ask in self._waiting.items():
             if key not in but:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -136,12 +135,12 @@ class Delivery:
         if self.is_drained:
             self._on_drained()
 
-    def take_back(self) -> set[uuid.UUID]:
+    def take_back(self) -> set[bytes]:
         """Put what a dead process had at hand in front again; return the ids of all that wait."""
         for accepted in reversed(self._recover()):
             self.mailbox.queue.push_front(accepted, accepted.envelope.priority)
         self.mailbox.make_room()
-        return {waiting.envelope.message_id for waiting in self.mailbox.everything()}
+        return {waiting.envelope.message_id.bytes for waiting in self.mailbox.everything()}
 
     def clear(self) -> list[Accepted]:
         """Take everything that the process has not taken."""

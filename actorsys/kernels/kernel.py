@@ -34,7 +34,6 @@ from .requests import IncomingRequests, OnRequest
 from .responses import Responses
 from .ring_kernels import KernelState, MailboxOptions
 from .statistics import Counted, KernelStatistics, checked_counts
-from .uuids import uuid_of
 from .wiring import ToKernel, ToRuntime, Wiring
 
 logger = logging.getLogger("actorsys.kernels")
@@ -111,7 +110,7 @@ class Kernel:
         """
         if math.isnan(seconds):
             raise ValueError("a timeout is a number of seconds, not NaN")
-        ask = self._asks.open(envelope.message_id)
+        ask = self._asks.open(envelope.message_id.bytes)
         try:
             with trio.move_on_after(seconds) if seconds < math.inf else contextlib.nullcontext():
                 await self.send(envelope, is_asked=True)
@@ -130,7 +129,7 @@ class Kernel:
             self._statistics.drop(reason)
             if accepted.is_asked:
                 error = MailboxFull(f"the message was dropped: {reason}")
-                self._asks.answer(accepted.envelope.message_id, error)
+                self._asks.answer(accepted.envelope.message_id.bytes, error)
 
     # --- what its process sends ----------------------------------------------------------
 
@@ -164,20 +163,21 @@ class Kernel:
 
     def _on_unreadable(self, number: int, reason: str) -> None:
         error = EncodeError(f"kernel {self.name!r} cannot read the message: {reason}")
-        self._asks.answer(self._delivery.find(number).envelope.message_id, error)
+        key = self._delivery.find(number).envelope.message_id.bytes
+        self._asks.answer(key, error)
         self._statistics.drop("unreadable")
         self._delivery.on_taken(number)
 
     def _on_response(self, parcel: Parcel, priority: int, correlation: bytes | None) -> None:
         if not is_parcel(parcel):
             raise TypeError("a response is a packed message")
-        key = uuid_of(correlation) if correlation is not None else None
-        if key is not None and self._asks.answer(key, parcel):
-            return
-        if key is not None and self._asks.forget_late(key):
-            self._statistics.drop("late")
-        else:
-            self._responses.add(parcel, priority)
+        if correlation is not None:
+            if self._asks.answer(correlation, parcel):
+                return
+            if self._asks.forget_late(correlation):
+                self._statistics.drop("late")
+                return
+        self._responses.add(parcel, priority)
 
     # --- receiving from it ---------------------------------------------------------------
 
