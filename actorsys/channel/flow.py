@@ -89,9 +89,8 @@ class Flow:
           ChannelBroken: the far side has ended the stream.
           ChannelClosed: this side has.
         """
-        if self._is_over:
-            await self._refuse_to_send()
-        await self.send_frame(self.encode(value))
+        await self._wait_turn()
+        await self._send_in_turn(self.encode(value))
 
     def encode(self, value: Any) -> EncodedFrame:
         """Return *value* as an item that can be sent.
@@ -105,22 +104,28 @@ class Flow:
     @enable_ki_protection
     async def send_frame(self, frame: EncodedFrame) -> None:
         """Send an encoded item; else as `send`."""
-        channel = self._channel
         with undone_on_error(frame):
             await self._wait_turn()
-            if self._is_over:
-                await self._refuse_to_send()
-        is_large = len(frame) > 1
-        self._credit.spend(sum(map(len, frame)) if is_large else len(frame[0]))
-        channel.outbox.put(frame)
-        if is_large:
-            await channel.outbox.give_back(channel.outbox.enqueued)
+        await self._send_in_turn(frame)
 
     async def _wait_turn(self) -> None:
+        """Wait until an item can be sent at once, if the far side still reads."""
         if self._credit.available <= 0 or self._channel.outbox.is_full:
             await self._wait_sendable()
+        elif self._pacing.is_pause_due():
+            await self._pacing.pause()
         else:
-            await self._pacing.checkpoint()
+            await trio.lowlevel.checkpoint_if_cancelled()
+        if self._is_over:
+            await self._refuse_to_send()
+
+    async def _send_in_turn(self, frame: EncodedFrame) -> None:
+        outbox = self._channel.outbox
+        is_large = len(frame) > 1
+        self._credit.spend(sum(map(len, frame)) if is_large else len(frame[0]))
+        outbox.put(frame)
+        if is_large:
+            await outbox.give_back(outbox.enqueued)
 
     @enable_ki_protection
     def send_frame_nowait(self, frame: EncodedFrame) -> bool:

@@ -311,7 +311,7 @@ class Codec:
         try:
             is_segmented = frame.startswith(_SEGMENTS_KEY, 1)
             body = self._set_segments_aside(frame) if is_segmented else frame
-            is_suspicious = self._check_announced(body)
+            is_suspicious = len(body) > limit and self._check_announced(body)
             message = self._unpack(body)
             too_deep = is_suspicious and _is_deeper(message, limit)
         except RemoteProtocolError:
