@@ -8,11 +8,12 @@ import trio
 class Pacing:
     """Counts the steps of a task; a pause is due after *steps* of them, or after *seconds*."""
 
-    __slots__ = ("_seconds", "_since", "_steps", "_taken")
+    __slots__ = ("_now", "_seconds", "_since", "_steps", "_taken")
 
     def __init__(self, steps: int, seconds: float) -> None:
         self._steps = steps
         self._seconds = seconds
+        self._now = trio.lowlevel.current_clock().current_time  # in fewer steps than trio's own
         self.begin()
 
     def __repr__(self) -> str:
@@ -21,12 +22,12 @@ class Pacing:
     def begin(self) -> None:
         """Start to count: other tasks have just had their turn."""
         self._taken = 0
-        self._since = trio.current_time()
+        self._since = self._now()
 
     def is_pause_due(self) -> bool:
         """Count a step; tell whether it is time for a pause."""
         self._taken += 1
-        return self._taken >= self._steps or trio.current_time() - self._since > self._seconds
+        return self._taken >= self._steps or self._now() - self._since > self._seconds
 
     async def pause(self) -> None:
         """Let other tasks run."""
