@@ -331,8 +331,8 @@ class IncomingCall:
         """
         channel = self.channel
         frame = channel.encode({"return": channel.codec.wrap_large(value), "cid": self.cid})
-        with undone_on_error(frame):
-            if channel.outbox.is_full:
+        if channel.outbox.is_full:
+            with undone_on_error(frame):
                 await channel.outbox.wait_room()
         if self.kind == "asyncfunc":
             frame[0] = functype_frame(self.kind, self.cid) + frame[0]
