@@ -44,9 +44,18 @@ def pack_with(to_bytes: Callable[[Any], bytes], value: Any) -> Parcel:
         data = to_bytes(value)
     finally:
         _local.met = None
-    # What is released by the sender meanwhile is not what travels.
-    buffers = [Buffer(buffer.usable()) for buffer in met]
-    return [data, *buffers] if buffers else data
+    return [data, *map(_kept, met)] if met else data
+
+
+def _kept(buffer: Buffer) -> Buffer:
+    """Return a handle of its own: what the sender releases meanwhile is not what travels.
+
+    What the sender has queued on a device by now comes first for whoever opens the parcel, though
+    it may leave when another stream is the current one.
+    """
+    holding = buffer.usable()
+    holding.put_after(holding.order())
+    return Buffer(holding)
 
 
 def unpack(parcel: Parcel) -> Any:

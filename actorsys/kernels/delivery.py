@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import trio
 
+from ..errors import ActorsysError
 from .at_hand import AtHand
 from .mailbox import BackpressureStrategy, Mailbox
 from .packing import Envelope
@@ -32,14 +33,15 @@ class Delivery:
     taken. The process has a few at hand, and never one while a better one waits here.
 
     ``mailbox`` is where they are put; ``wiring`` the link to the process, None while there is none.
-    *on_drop* is called with what is dropped because the mailbox is full, and *on_drained* when
-    nothing waits in it.
+    *on_drop* is called with what is dropped because the mailbox is full, *on_unsendable* with what
+    cannot travel any more, and why, and *on_drained* when nothing waits in it.
     """
 
     def __init__(
         self,
         options: MailboxOptions,
         on_drop: Callable[[Accepted], None],
+        on_unsendable: Callable[[Accepted, ActorsysError], None],
         on_drained: Callable[[], object],
     ) -> None:
         self.mailbox: Mailbox[Accepted] = Mailbox(
@@ -47,6 +49,7 @@ class Delivery:
         )
         self.wiring: Wiring | None = None
         self.is_gate_open = False
+        self._on_unsendable = on_unsendable
         self._on_drained = on_drained
         # Where the oldest shall make room, none may have left already.
         keeps_back = options.backpressure is BackpressureStrategy.DROP_OLDEST
@@ -115,7 +118,13 @@ class Delivery:
             number = self._at_hand.add(accepted, accepted.envelope.priority)
             parcel, priority, _ = accepted.envelope
             age = trio.current_time() - accepted.accepted_at
-            wiring.send(ToKernel.MESSAGE, number, priority, parcel, age, accepted.is_asked)
+            try:
+                wiring.send(ToKernel.MESSAGE, number, priority, parcel, age, accepted.is_asked)
+            except ActorsysError as error:  # a buffer in it was lost while it waited
+                self._on_unsendable(accepted, error)
+                if not self._prefetched:
+                    self._credits += 1  # the process still wants one
+                self.on_taken(number)
         if not queue:
             self._on_drained()
 

@@ -88,7 +88,11 @@ class KernelHost:
     def _send(self, kind: int, *rest: Any) -> None:
         assert self.wiring is not None
         taken, self._untold = self._untold, None
-        self.wiring.send(kind, taken, *rest)
+        try:
+            self.wiring.send(kind, taken, *rest)
+        except BaseException:
+            self._untold = taken  # what cannot travel does not tell it either
+            raise
 
     def end_tick(self) -> None:
         """Tell what was taken, if nothing else was told since."""

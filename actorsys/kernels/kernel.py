@@ -64,7 +64,9 @@ class Kernel:
         self._entry = entry
         self._restart = restart
         self._limits = limits
-        self._delivery = Delivery(options, self._on_overflow, self.life.note_change)
+        self._delivery = Delivery(
+            options, self._on_overflow, self._on_unsendable, self.life.note_change
+        )
         self._responses = Responses(name, options.output_queue_size)
         self._asks = Asks()
         self._requests = IncomingRequests(on_request, limits.max_text_chars)
@@ -122,6 +124,12 @@ class Kernel:
 
     def _on_overflow(self, accepted: Accepted) -> None:
         self._drop([accepted], "overflow")
+
+    def _on_unsendable(self, accepted: Accepted, error: ActorsysError) -> None:
+        """Tell who waits for a reply, or else the log, of a message that cannot travel any more."""
+        logger.error("a message to kernel %r is dropped: %s", self.name, error)
+        self._statistics.drop("unreadable")
+        self._asks.answer(accepted.envelope.message_id.bytes, error)
 
     def _drop(self, dropped: Iterable[Accepted], reason: str) -> None:
         """Count messages that the kernel will never see, and tell who waits for a reply."""

@@ -70,11 +70,22 @@ class IncomingRequests:
                 answer = await self._on_request(*_checked_request(*request))
             except Exception as reason:
                 # Whatever it is, it is the answer: the kernel waits for it.
-                error = [type(reason).__name__, cut(str(reason), self._max_text_chars)]
+                error = self._describe(reason)
         if self._scopes.get(number) is scope:
             del self._scopes[number]
             if not scope.cancelled_caught:
-                wiring.send(ToKernel.ANSWER, number, error, answer)
+                self._answer(wiring, number, error, answer)
+
+    def _answer(
+        self, wiring: Wiring, number: int, error: list[str] | None, answer: Parcel | None
+    ) -> None:
+        try:
+            wiring.send(ToKernel.ANSWER, number, error, answer)
+        except errors.ActorsysError as reason:  # a buffer in it was lost since
+            wiring.send(ToKernel.ANSWER, number, self._describe(reason), None)
+
+    def _describe(self, error: Exception) -> list[str]:
+        return [type(error).__name__, cut(str(error), self._max_text_chars)]
 
 
 def _checked_request(

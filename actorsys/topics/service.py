@@ -10,7 +10,7 @@ from ..actor import Context, MsgStream, current_actor
 from ..actor.parcels import Parcel, bytes_of, is_parcel
 from ..channel import Flow, context
 from ..errors import (
-    BufferFault,
+    BufferLost,
     ChannelBroken,
     ChannelClosed,
     RemoteProtocolError,
@@ -114,7 +114,7 @@ def _encode(flow: Flow, delivery: Delivery) -> EncodedFrame:
     topic, parcel, dropped = delivery
     try:
         return flow.encode([topic, parcel, dropped])
-    except BufferFault:  # its lender has ended; who listens is told so when it is unpacked
+    except BufferLost:  # its lender has ended; who listens is told so when it is unpacked
         return flow.encode([topic, bytes_of(parcel), dropped])
 
 
