@@ -10,9 +10,11 @@ from collections import Counter
 from collections.abc import Iterable
 
 import pytest
+import trio
 
 import actorsys
 from scripts.rings import (
+    buffers,
     cancelling,
     chaos,
     crowd,
@@ -23,6 +25,7 @@ from scripts.rings import (
     stopping,
 )
 from scripts.rings.figure import Figure
+from scripts.rings.programs import lenders
 from scripts.rings.trees import Tree, open_session
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(60)]
@@ -89,6 +92,11 @@ def test_crowd(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     check_met(crowd.knock(1, seed))
 
 
+def test_buffers(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(buffers, "LOST_WITHIN_SECONDS", 1.0)  # others are at work here as well
+    check_met(buffers.kill_users(2, seed))
+
+
 # --- they find what they look for ---------------------------------------------------------
 
 
@@ -124,6 +132,27 @@ def test_what_is_not_given_back_is_found(seed: int, monkeypatch: pytest.MonkeyPa
     assert not leaking.is_met
     assert "descriptor" in leaking.worst
     assert clean.is_met, str(clean)
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda:0"])
+def test_memory_that_does_not_come_back_is_found(
+    monkeypatch: pytest.MonkeyPatch, device: str
+) -> None:
+    monkeypatch.setattr(buffers, "BACK_WITHIN_SECONDS", 0.05)
+    found = buffers.Findings()
+
+    async def keep_one() -> list[str]:
+        async with actorsys.open_nursery(limits=buffers.LIMITS):
+            kept = await lenders.make(buffers.COUNT, device, 1.0)
+            await buffers._take_all_room(device, found)
+            left = buffers._left(runtime)
+            await kept.release()
+        return left
+
+    with buffers._device(device) as runtime:
+        assert len(trio.run(keep_one)) == 1
+        assert buffers._left(runtime) == []
+    assert [problem.split(":")[0] for problem in found.problems] == ["no room after 0.05 s"]
 
 
 def test_a_key_that_others_can_read_is_found() -> None:

@@ -96,7 +96,8 @@ class Buffer:
     @property
     def __array_interface__(self) -> dict[str, Any]:
         # NumPy keeps this very buffer, and not what it is told here.
-        self._exposed = self._exposed or self.usable().exposed()
+        if self._exposed is None:
+            self._exposed = self.usable().exposed()
         interface: dict[str, Any] = self.array().__array_interface__
         return interface
 
@@ -105,7 +106,8 @@ class Buffer:
         if not self._holding.block.is_on_device:
             raise AttributeError(f"buffer {self.id} is on the host; it has an __array_interface__")
         array = self.array()
-        self._exposed = self._exposed or array
+        if self._exposed is None:
+            self._exposed = array
         interface: dict[str, Any] = array.__cuda_array_interface__
         return interface
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from ..cuda import Gpu, Import, Mark, Place, RangeAddress, find_gpu_by_uuid
 from ..errors import BufferFault, NotReachable
+from ..memory import is_alive
 from .block import Block, BorrowedBlock
 from .holding import Exposed, Holding
 from .janitor import Janitor
@@ -14,14 +15,14 @@ from .layout import Layout
 
 MAX_MARKS = 64
 """So many come with one buffer at most. One is the rule: whoever uses the array makes one of those
-that he was told. More come from who only hands on what he has got from several."""
+that he was told. More come from who only hands on what he has got from several: one of each."""
 
 
 class DeviceHolding(Holding):
     """As `Holding`, of bytes that are at *where* on a device.
 
     They are mapped when they are first asked for: who only hands a buffer on needs no device.
-    *on_used* is called then. *wait_settled* waits for the work on what was let go here.
+    *on_used* is called then. *wait_settled* waits for the work on what was let go on a device.
     """
 
     def __init__(
@@ -32,7 +33,7 @@ class DeviceHolding(Holding):
         on_unused: Callable[[Holding], None],
         where: RangeAddress,
         on_used: Callable[[], None],
-        wait_settled: Callable[[], Awaitable[None]],
+        wait_settled: Callable[[Gpu | None], Awaitable[None]],
     ) -> None:
         super().__init__(block, layout, janitor, on_unused)
         self.where = where
@@ -41,6 +42,7 @@ class DeviceHolding(Holding):
         self._gpu: Gpu | None = None
         self._import: Import | None = None
         self._marks: dict[Mark, None] = {}
+        self._last_mark: Mark | None = None
         self.ends = 0
         """How often nobody used it any more: it may come again while work on it is waited for."""
 
@@ -67,6 +69,7 @@ class DeviceHolding(Holding):
             place = self._place()
             gpu = self._gpu
             assert gpu is not None
+            gpu.note_user()
             self._wait(gpu)
         layout = self.layout
         with gpu.runtime.on(gpu.number):
@@ -105,12 +108,16 @@ class DeviceHolding(Holding):
     def order(self) -> list[list[Any]]:
         """Return what has to be done before whoever gets it now uses it."""
         with self._counting:
+            if len(self._marks) > MAX_MARKS:
+                self._marks = {mark: None for mark in self._marks if is_alive(mark.pid)}
             if self._marks and (self.is_own or len(self._marks) > MAX_MARKS):
                 self._place()
             if self._gpu is None:
                 return [list(mark) for mark in self._marks]
             self._wait(self._gpu)
-            return [list(self._gpu.mark())]
+            # The same one each time: who only hands the buffer on keeps all that he is told.
+            self._last_mark = self._gpu.mark(self._last_mark)
+            return [list(self._last_mark)]
 
     def put_after(self, told: list[Any]) -> None:
         """Have what is done with it here come after what *told* stands for.
@@ -128,7 +135,7 @@ class DeviceHolding(Holding):
 
     async def wait_settled(self) -> None:
         """Wait until the work on what was let go here is done, and it is given back."""
-        await self._wait_settled()
+        await self._wait_settled(self._gpu)
 
     def unmap(self) -> None:
         """Let go of the device; the work on it is done."""

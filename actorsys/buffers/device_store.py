@@ -125,11 +125,11 @@ class DeviceStore:
                 self._settlings[gpu].close()
         return self._settlings[gpu]
 
-    async def wait_settled(self) -> None:
-        """Wait until the work on all that was let go is done."""
+    async def wait_settled(self, gpu: Gpu | None) -> None:
+        """Wait until the work on what was let go on *gpu* by now is done."""
         await trio.lowlevel.checkpoint()
-        for settling in list(self._settlings.values()):
-            await settling.wait_settled()
+        if gpu in self._settlings:
+            await self._settlings[gpu].wait_settled()
 
     def on_new_link(self) -> None:
         """Treat a new link as those before."""

@@ -37,6 +37,10 @@ class _Batch:
         return self.is_done
 
 
+def _wake() -> None:
+    """Do nothing: that it is called is enough."""
+
+
 class Settling:
     """Does things once a device has done all that this process had queued. Owned by a store.
 
@@ -52,6 +56,8 @@ class Settling:
         self._grace_seconds = grace_seconds
         self._threads = trio.CapacityLimiter(1)
         self._left: list[Callable[[], None]] = []
+        self._asked = 0  # how many tasks there were so far, and how many of them are over
+        self._over = 0
         self._is_settling = False
         self._waiting = trio.CancelScope(shield=True)
         self._is_tidying = False
@@ -72,32 +78,43 @@ class Settling:
             self._tidy_now()
             return
         self._left.append(task)
+        self._asked += 1
         if not self._is_settling:
             self._is_settling = True
-            self._services.start_soon(self._settle)
+            self._start(self._settle)
+
+    def _start(self, task: Callable[[], Awaitable[None]]) -> None:
+        """Start a task from between two scheduler passes: that alone does not shorten the sleep."""
+        self._services.start_soon(task)
+        trio.lowlevel.current_trio_token().run_sync_soon(_wake, idempotent=True)
 
     async def wait_settled(self) -> None:
-        """Wait until nothing is left."""
-        while self._left or self._is_settling:
+        """Wait until nothing is left of what there is by now; more may come all the time."""
+        asked = self._asked
+        while self._over < asked and self._is_settling:
             await self._settled.wait()
 
     async def _settle(self) -> None:
         try:
             while self._left:
-                batch, self._left = _Batch(self._left), []
-                deadline = self._waiting.deadline
-                self._waiting = trio.CancelScope(shield=True, deadline=deadline)
-                with self._waiting:
-                    await self._wait_done(batch)
-                if self._waiting.cancelled_caught:
-                    _logger.warning("%s is busy; memory on it is given back later", self._gpu.name)
-                self._gpu.do_when_possible(batch.finish)
+                tasks, self._left = self._left, []
+                await self._settle_batch(_Batch(tasks))
+                self._over += len(tasks)
+                self._settled.wake()
         finally:
             self._is_settling = False
             self._settled.wake()
         if self._is_closed:
             self._tidy_now(is_last=True)
         self.tidy_from_now_on()
+
+    async def _settle_batch(self, batch: _Batch) -> None:
+        self._waiting = trio.CancelScope(shield=True, deadline=self._waiting.deadline)
+        with self._waiting:
+            await self._wait_done(batch)
+        if self._waiting.cancelled_caught:
+            _logger.warning("%s is busy; memory on it is given back later", self._gpu.name)
+        self._gpu.do_when_possible(batch.finish)
 
     async def _wait_done(self, batch: _Batch) -> None:
         def wait() -> None:
@@ -119,7 +136,7 @@ class Settling:
         """Look for what rests again and again, until nothing does."""
         if not self._is_tidying and not self._is_closed and not self._gpu.is_tidy:
             self._is_tidying = True
-            self._services.start_soon(self._tidy)
+            self._start(self._tidy)
 
     async def _tidy(self) -> None:
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, ParamSpec, TypeVar
@@ -67,8 +68,11 @@ class CupyRuntime:
     @_translated
     def device_uuid(self, number: int) -> str:
         """Return the name of a device that is the same in every process of the machine."""
-        told: bytes = self._cuda.getDeviceProperties(number)["uuid"]
-        return f"GPU-{told[:_UUID_BYTES].hex()}"
+        told: bytes = self._cuda.getDeviceProperties(number)["uuid"][:_UUID_BYTES]
+        if len(told) == _UUID_BYTES:
+            return f"GPU-{uuid.UUID(bytes=told)}"
+        # CuPy cuts it off at the first byte that is zero; so where the device is says the rest.
+        return f"GPU-{told.hex()}@{self._cuda.deviceGetPCIBusId(number)}"
 
     @contextmanager
     def on(self, number: int) -> Iterator[None]:
@@ -77,7 +81,7 @@ class CupyRuntime:
         try:
             yield
         finally:
-            device.__exit__()
+            self._left(device)
 
     @_translated
     def _entered(self, number: int) -> Any:
@@ -85,11 +89,27 @@ class CupyRuntime:
         device.__enter__()
         return device
 
+    @_translated
+    def _left(self, device: Any) -> None:
+        device.__exit__()
+
+    @_translated
+    def current_device(self) -> int:
+        """Return the number of the current device of this thread."""
+        return int(self._cuda.getDevice())
+
     # --- memory --------------------------------------------------------------------------
 
     @_translated
     def malloc(self, size: int) -> int:
         """Return *size* bytes of plain device memory: not of a pool, which cannot be exported."""
+        try:
+            return int(self._cuda.malloc(size))
+        except RuntimeError as error:
+            if getattr(error, "status", None) != _OUT_OF_MEMORY:
+                raise
+        # What CuPy keeps for its next arrays is room as well; it does so for its own.
+        self._cupy.get_default_memory_pool().free_all_blocks()
         return int(self._cuda.malloc(size))
 
     @_translated
@@ -111,7 +131,7 @@ class CupyRuntime:
         stream.synchronize()
 
     def _zeroing_stream(self) -> Any:
-        number = self._cuda.getDevice()
+        number = self.current_device()
         if number not in self._zeroing:
             self._zeroing[number] = self._cupy.cuda.Stream(non_blocking=True)
         return self._zeroing[number]
@@ -186,7 +206,7 @@ class CupyRuntime:
         self, place: Place, shape: tuple[int, ...], dtype: Any, order: str, owner: Any
     ) -> Any:
         """Return a CuPy array over *place*."""
-        device = self._cuda.getDevice()
+        device = self.current_device()
         memory = self._cupy.cuda.UnownedMemory(place.base, place.size, owner, device)
         pointer = self._cupy.cuda.MemoryPointer(memory, place.offset)
         return self._cupy.ndarray(shape, dtype, pointer, order=order)
@@ -199,7 +219,16 @@ class CupyRuntime:
     @_translated
     def as_array(self, value: Any) -> Any:
         """Return *value* as a CuPy array; no copy."""
-        return self._cupy.asarray(value)
+        if isinstance(value, self._cupy.ndarray):
+            return value
+        address = value.__cuda_array_interface__["data"][0]
+        with self.on(self._device_at(address)):  # CuPy copies what is not on the current device
+            return self._cupy.asarray(value)
+
+    def _device_at(self, address: int) -> int:
+        """Return the device at *address*; of what is empty, or on the host, the current one."""
+        number = int(self._cuda.pointerGetAttributes(address).device) if address else -1
+        return number if number >= 0 else self.current_device()
 
     def device_of(self, array: Any) -> int:
         """Return the number of the device that an array is on."""
@@ -213,12 +242,13 @@ class CupyRuntime:
     @_translated
     def upload(self, array: Any) -> Any:
         """Return a copy of a NumPy array on the device."""
-        return self._cupy.asarray(array)
+        return self._cupy.array(array)
 
     @_translated
     def update(self, on_device: Any, array: Any) -> None:
-        """Copy a NumPy array to one on the device."""
+        """Copy a NumPy array to one on the device; return when it may be changed."""
         on_device.set(array)
+        self._cupy.cuda.get_current_stream().synchronize()  # CuPy does not wait, if it is pinned
 
     @_translated
     def download(self, on_device: Any, array: Any) -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import threading
 
 from ..errors import DeviceUnavailable, NotReachable
 from .gpu import Gpu
 from .runtime import CudaRuntime
+
+_NUMBER = re.compile("[0-9]{1,4}")
 
 
 class _Found:
@@ -56,7 +59,7 @@ def find_gpu(name: str) -> Gpu:
       DeviceUnavailable: there is none; the error says what is missing.
     """
     kind, _, number = name.partition(":")
-    if kind != "cuda" or not (number.isascii() and number.isdecimal()):
+    if kind != "cuda" or not _NUMBER.fullmatch(number):
         raise DeviceUnavailable(f"there is no device {name!r}; say 'cpu', or 'cuda:0'")
     try:
         return _gpu(int(number))

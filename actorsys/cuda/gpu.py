@@ -35,6 +35,7 @@ class Gpu:
         self._imports = Imports(runtime, number)
         self._events = Events(runtime, number)
         self._undone: list[Callable[[], bool]] = []
+        self._other_users: frozenset[int] = frozenset()
 
     def __repr__(self) -> str:
         return f"<Gpu {self.name}: {self._slabs!r}, {self._imports!r}, {self._events!r}>"
@@ -112,20 +113,28 @@ class Gpu:
 
     # --- order ---------------------------------------------------------------------------
 
-    def mark(self) -> Mark:
-        """Return a mark of what is queued on the current stream by now."""
+    def mark(self, again: Mark | None = None) -> Mark:
+        """Return a mark of what is queued by now on the current stream, of all devices used.
+
+        One that is made *again* stands for what it stood for before, too.
+        """
         with self._lock:
-            return self._events.mark()
+            return self._events.mark(again, self._other_users)
 
     def wait(self, mark: Mark) -> bool:
         """Let the current stream wait for a mark; return whether it is done with already."""
         with self._lock:
             return self._events.wait(mark)
 
+    def note_user(self) -> None:
+        """Note that the current device works on memory of this one: CuPy lets any do so."""
+        self._other_users |= {self.runtime.current_device()} - {self.number}
+
     def synchronize(self) -> None:
-        """Return when all that this process has queued on the device is done; it may take long."""
-        with self.runtime.on(self.number):
-            self.runtime.synchronize()
+        """Return when all that this process has queued on its memory is done; it may take long."""
+        for number in (self.number, *self._other_users):
+            with self.runtime.on(number):
+                self.runtime.synchronize()
 
     # --- tidying up ----------------------------------------------------------------------
 
@@ -143,11 +152,17 @@ class Gpu:
     def tidy(self, *, is_last: bool = False) -> None:
         """Give back what nobody uses: slabs, and mappings that rested since the last time."""
         with self._lock:
-            undone, self._undone = self._undone, []
-            for attempt in undone:
-                self.do_when_possible(attempt)
+            self._do_what_is_possible()
             self._imports.sweep(is_last=is_last)
             self._slabs.trim()
             for pid in self._events.pids:
                 if not is_alive(pid):
                     self._events.forget(pid)
+
+    def _do_what_is_possible(self) -> None:
+        undone, self._undone = self._undone, []
+        try:
+            while undone:
+                self.do_when_possible(undone.pop(0))
+        finally:
+            self._undone += undone  # where one fails, the others come the next time

@@ -32,11 +32,16 @@ class Import:
 
     def _enter(self, runtime: CudaRuntime, file: SharedFile, handle: bytes) -> None:
         self._book = GuestBook(file, self._mapping)
-        self._line = self._book.enter()
+        try:
+            self._line = self._book.enter()
+        except OSError as error:
+            raise BufferFault(f"device memory of process {self.control.pid}: {error}") from None
         try:
             self.base = runtime.open_memory(handle)
-        except DeviceUnavailable as error:
+        except BaseException as error:
             self._book.leave(self._line)
+            if not isinstance(error, DeviceUnavailable):
+                raise
             raise NotReachable(
                 f"device memory of process {self.control.pid} cannot be mapped here, it may be in "
                 f"another container or on another part of the GPU; send a copy: {error}"
@@ -86,7 +91,8 @@ class Imports:
     @property
     def has_unused(self) -> bool:
         """Whether there is any that nobody uses."""
-        return any(not found.users for found in self._imports.values())
+        # Others may map a slab meanwhile, in threads.
+        return any(not found.users for found in list(self._imports.values()))
 
     def open(self, address: RangeAddress) -> Import:
         """Return the slab of *address*, counted as used; `close` it.

@@ -39,6 +39,9 @@ class CudaRuntime(Protocol):
     def on(self, number: int) -> AbstractContextManager[Any]:
         """Make a device the current one of this thread, for the block."""
 
+    def current_device(self) -> int:
+        """Return the number of the current device of this thread."""
+
     # --- memory --------------------------------------------------------------------------
 
     def malloc(self, size: int) -> int:
@@ -113,7 +116,7 @@ class CudaRuntime(Protocol):
         """Return a copy of a NumPy array on the device."""
 
     def update(self, on_device: Any, array: Any) -> None:
-        """Copy a NumPy array to one on the device."""
+        """Copy a NumPy array to one on the device; return when it may be changed."""
 
     def download(self, on_device: Any, array: Any) -> None:
         """Copy an array on the device to a NumPy array; return when it is there."""

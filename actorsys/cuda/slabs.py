@@ -10,8 +10,10 @@ undefined. Whoever maps a slab enters the `GuestBook` of its *control file* befo
 
 from __future__ import annotations
 
+import logging
 from typing import Any, NamedTuple
 
+from ..errors import DeviceUnavailable
 from ..memory import FileAddress, GuestBook, SharedFile
 from .free_list import FreeList
 from .runtime import CudaRuntime, Place, checked_handle
@@ -29,6 +31,8 @@ RANGE_BYTES = 512
 
 _MAX_BYTES = 2**48
 _MAX_UUID_CHARS = 64
+
+_logger = logging.getLogger("actorsys.cuda")
 
 
 class RangeAddress(NamedTuple):
@@ -78,7 +82,11 @@ class Slab:
         try:
             self._mapping = self._file.map(0, GuestBook.SIZE_BYTES)
             self.base = runtime.malloc(size)
-            self.handle = runtime.export_memory(self.base)
+            try:
+                self.handle = runtime.export_memory(self.base)
+            except BaseException:
+                runtime.free(self.base)
+                raise
         except BaseException:
             self._close_file()
             raise
@@ -142,7 +150,7 @@ class Slabs:
     @property
     def has_unused(self) -> bool:
         """Whether a slab is there only because somebody has it mapped."""
-        return any(slab.parts.is_unused for slab in self._slabs.values())
+        return any(slab.parts.is_unused for slab in list(self._slabs.values()))
 
     def take(self, size: int) -> Range:
         """Return *size* bytes, whatever is in them.
@@ -172,8 +180,12 @@ class Slabs:
         """Give the slabs back in which nothing lies, and which nobody has mapped."""
         for slab in [slab for slab in self._slabs.values() if slab.is_free]:
             del self._slabs[slab.control]
-            with self._runtime.on(self._number):
-                slab.close(self._runtime)
+            try:
+                with self._runtime.on(self._number):
+                    slab.close(self._runtime)
+            except DeviceUnavailable as error:
+                # What CUDA does not take back any more, it takes at the end of the process.
+                _logger.warning("memory on %s was not given back: %s", self._uuid, error)
 
     def find(self, control: FileAddress) -> Slab | None:
         """Return the slab with this control file, if it is one of these."""

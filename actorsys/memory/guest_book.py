@@ -30,28 +30,44 @@ class GuestBook:
 
     def __init__(self, file: SharedFile, mapping: Mapping) -> None:
         self._file = file
+        self._mapping = mapping
         self._lines = mapping.view()[: self.SIZE_BYTES]
 
     def __repr__(self) -> str:
-        return f"<GuestBook: {len(self._written())} lines>"
+        # Tracebacks show what is closed, too, and nobody may look there then.
+        state = f"{len(self._written())} lines" if self._mapping.address else "closed"
+        return f"<GuestBook: {state}>"
 
     def enter(self) -> int:
         """Write this process into a line of its own, and return its number.
 
-        The line is locked until the file and its last mapping are closed here.
+        The line is locked until the file and its last mapping are closed here. Where there is none
+        left, it is one of a process that has ended: its owner looks at the book when he wants the
+        memory back, which may be long after.
 
         Raises:
           BlockingIOError: the book is full.
         """
+        number = self._take_blank()
+        if number is None:
+            for written in self._written():
+                self._is_over(written)
+            number = self._take_blank()
+        if number is None:
+            raise BlockingIOError(f"{_LINES} processes use it already")
+        stat = read_stat(os.getpid())
+        self._write(number, os.getpid(), stat.start if stat is not None else 0)
+        return number
+
+    def _take_blank(self) -> int | None:
+        """Lock a line in which nobody is, and return its number."""
         for number in range(_LINES):
             if self._read(number)[0] or not self._file.take(_FIRST_LOCK + number):
                 continue
             if not self._read(number)[0]:
-                stat = read_stat(os.getpid())
-                self._write(number, os.getpid(), stat.start if stat is not None else 0)
                 return number
             self._file.let_go(_FIRST_LOCK + number)
-        raise BlockingIOError(f"{_LINES} processes use it already")
+        return None
 
     def leave(self, number: int) -> None:
         """Clear a line of this process, before the lock of it ends."""

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import select
 from typing import NamedTuple
+
+_NO_PROCESS = (errno.ESRCH, errno.EINVAL)
+"""What the kernel says where there is none, and where there cannot be."""
 
 
 class ProcessStat(NamedTuple):
@@ -15,36 +19,51 @@ class ProcessStat(NamedTuple):
 
 
 def read_stat(pid: int) -> ProcessStat | None:
-    """Return what the kernel tells of the process *pid*, or None if there is none."""
+    """Return what the kernel tells of the process *pid*, or None if there is none.
+
+    Raises:
+      OSError: it cannot be asked: there is no descriptor left, say.
+    """
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:
             fields = file.read().rpartition(b")")[2].split()
-            return ProcessStat(fields[0].decode(), int(fields[19]))
-    except OSError:
+    except (FileNotFoundError, ProcessLookupError):
         return None
+    return ProcessStat(fields[0].decode(), int(fields[19]))
 
 
 def is_alive(pid: int) -> bool:
-    """Tell whether there is a process *pid*, and it is no zombie."""
-    stat = read_stat(pid)
+    """Tell whether there may be a process *pid* that is no zombie."""
+    try:
+        stat = read_stat(pid)
+    except OSError:
+        return True
     return stat is not None and stat.state not in "ZX"
 
 
 def has_ended(pid: int, start: int) -> bool:
-    """Tell whether the process *pid* that began at *start* has ended, with all of its threads.
+    """Tell whether the process *pid* that began at *start* has surely ended, with all its threads.
 
     Only then has it closed all that it had open.
     """
     try:
         pidfd = os.pidfd_open(pid)
-    except (OSError, OverflowError):
-        return True  # there is none, nor can there be
+    except OverflowError:
+        return True
+    except OSError as error:
+        return error.errno in _NO_PROCESS
     try:
-        stat = read_stat(pid)
-        if stat is None or stat.start != start:
-            return True
-        poll = select.poll()
-        poll.register(pidfd, select.POLLIN)
-        return bool(poll.poll(0))
+        return _is_over(pidfd, pid, start)
+    except OSError:
+        return False
     finally:
         os.close(pidfd)
+
+
+def _is_over(pidfd: int, pid: int, start: int) -> bool:
+    stat = read_stat(pid)
+    if stat is None or stat.start != start:
+        return True
+    poll = select.poll()
+    poll.register(pidfd, select.POLLIN)
+    return bool(poll.poll(0))

@@ -171,3 +171,15 @@ async def lend_with_marks(count: int, device: str, marks: list[Any]) -> msgpack.
     kept.append(new_buffer(count, device))
     parts = [int(part, 16) for part in kept[-1].id.split("-")]
     return msgpack.ExtType(32, msgpack.packb([1, *parts, *marks]))
+
+
+async def twice(count: int, device: str) -> list[Buffer]:
+    """Return a list that has one new buffer in two places."""
+    return [new_buffer(count, device, 1.0)] * 2
+
+
+def add_in_thread(buffer: Buffer, value: float) -> None:
+    """Add in a thread, and wait there."""
+    array = buffer.array()
+    array += value
+    array.sum()

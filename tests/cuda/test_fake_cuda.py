@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from owner_process import OwnerProcess, place_of
 
-from actorsys.cuda import Gpu, find_gpu
+from actorsys.cuda import Gpu, find_gpu, find_gpu_by_uuid
 from actorsys.errors import DeviceOutOfMemory, DeviceUnavailable
+from actorsys.testing import fake_cuda
 from actorsys.testing.fake_cuda import CudaRuleBroken, FakeArray, FakeCuda
 
 F4 = np.dtype("f4")
@@ -72,6 +73,24 @@ def test_handles_of_nothing_open_nothing(broken_fake: FakeCuda) -> None:
             open_handle(bytes(64))
 
 
+def test_work_is_queued_on_the_current_device_wherever_the_array_is(
+    broken_fake: FakeCuda,
+) -> None:
+    with broken_fake.on(1):
+        array = broken_fake.upload(np.zeros(4, "f4"))
+    array[:] = 1.0
+    with broken_fake.on(1):
+        assert not array.any()
+    assert array.tolist() == [1.0] * 4
+
+
+def test_only_an_array_of_one_element_is_true_or_false(broken_fake: FakeCuda) -> None:
+    array = broken_fake.upload(np.ones(2, "f4"))
+    assert array[0]
+    with pytest.raises(ValueError, match="ambiguous"):
+        bool(array)
+
+
 # --- the rules ---------------------------------------------------------------------------------
 
 
@@ -107,6 +126,18 @@ def free_before_the_work_is_done(fake: FakeCuda) -> None:
     base = fake.malloc(4096)
     array_in(fake, base)[:] = 1.0
     fake.free(base)
+
+
+def free_before_it_was_read(fake: FakeCuda) -> None:
+    base, target = fake.malloc(4096), fake.malloc(4096)
+    array_in(fake, target)[:] = array_in(fake, base)
+    fake.free(base)
+
+
+def zero_before_it_was_read(fake: FakeCuda) -> None:
+    base, target = fake.malloc(4096), fake.malloc(4096)
+    array_in(fake, target)[:] = array_in(fake, base)
+    fake.zero(base, 4096)
 
 
 def zero_before_the_work_is_done(fake: FakeCuda) -> None:
@@ -162,6 +193,8 @@ def close_what_is_ones_own(fake: FakeCuda) -> None:
         use_after_free,
         queue_after_free,
         free_before_the_work_is_done,
+        free_before_it_was_read,
+        zero_before_it_was_read,
         zero_before_the_work_is_done,
         give_a_short_handle,
         give_a_handle_of_another_type,
@@ -226,3 +259,43 @@ def test_the_event_of_another_is_not_used_after_he_has_destroyed_it(
     owner.call("destroy_events")
     with pytest.raises(CudaRuleBroken, match="destroyed"):
         gpu.wait(mark)
+
+
+def test_memory_is_not_used_after_its_process_has_ended(
+    gpu: Gpu, broken_fake: FakeCuda, owner: OwnerProcess
+) -> None:
+    address = owner.take()
+    base = broken_fake.open_memory(address.handle)
+    array = broken_fake.array(place_of(address, base), (10,), F4, "C", None)
+    assert array.tolist() == [0.0] * 10
+    owner.end()
+    with pytest.raises(CudaRuleBroken, match="has ended"):
+        array.tolist()
+    with pytest.raises(CudaRuleBroken, match="has ended"):
+        array[:] = 1.0
+    broken_fake.close_memory(base)
+
+
+def test_each_process_has_its_own_order_of_devices(owner: OwnerProcess) -> None:
+    fake = fake_cuda.install(devices=(1, 0))
+    address = owner.take()
+    mark = owner.fill(0, 10, 3.0)
+    gpu = find_gpu_by_uuid(address.uuid)
+    assert gpu.name == "cuda:1"
+    opened = gpu.open(address)
+    assert opened is not None
+    gpu.wait(mark)
+    with fake.on(1):
+        array = fake.array(place_of(address, opened.base), (10,), F4, "C", None)
+        assert array.tolist() == [3.0] * 10
+    gpu.close(opened)
+    gpu.tidy(is_last=True)
+    assert (fake.broken, owner.call("give_back")) == ([], 0)
+    fake_cuda.uninstall(fake)
+
+
+def test_a_device_that_is_not_among_those_of_a_process_is_not_mapped(owner: OwnerProcess) -> None:
+    fake = fake_cuda.install(devices=(1,))
+    with pytest.raises(DeviceUnavailable):
+        fake.open_memory(owner.take().handle)
+    fake_cuda.uninstall(fake)

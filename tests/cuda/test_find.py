@@ -25,7 +25,13 @@ class CudaError(RuntimeError):
 def fake_cupy(*, is_available: bool = True, **functions: Any) -> Any:
     """Return as much of CuPy as a test needs."""
     cuda = SimpleNamespace(runtime=SimpleNamespace(**functions))
-    return SimpleNamespace(__version__="0", is_available=lambda: is_available, cuda=cuda)
+    pool = SimpleNamespace(free_all_blocks=lambda: None)
+    return SimpleNamespace(
+        __version__="0",
+        is_available=lambda: is_available,
+        cuda=cuda,
+        get_default_memory_pool=lambda: pool,
+    )
 
 
 def raising(status: int) -> Any:

@@ -14,6 +14,8 @@ free what another process has mapped, raises `CudaRuleBroken`.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from ...cuda import add_runtime, remove_runtime
 from .array import FakeArray
 from .rules import CudaRuleBroken
@@ -29,8 +31,8 @@ __all__ = [
 ]
 
 
-def install(devices: int = 1, memory_bytes: int = MEMORY_BYTES) -> FakeCuda:
-    """Make a fake be the CUDA of this process, and return it."""
+def install(devices: int | Sequence[int] = 1, memory_bytes: int = MEMORY_BYTES) -> FakeCuda:
+    """Make a fake, of so many devices, or of these in this order, be the CUDA of this process."""
     runtime = FakeCuda(devices, memory_bytes)
     add_runtime(runtime)
     return runtime

@@ -5,7 +5,7 @@ from __future__ import annotations
 import mmap
 import struct
 
-from ...memory import FileAddress, SharedFile
+from ...memory import FileAddress, SharedFile, is_alive
 from .files import array_of, locked
 from .rules import CudaRuleBroken
 
@@ -57,6 +57,12 @@ class Allocation:
         if self.is_gone:
             raise CudaRuleBroken(f"{self!r} is used after it was freed, or closed")
         return self
+
+    def usable(self) -> Allocation:
+        """Return it, if new work may be queued on it: not once its process has ended."""
+        if not self.is_own and not is_alive(self.address.pid):
+            raise CudaRuleBroken(f"{self!r} is used after the process it belongs to has ended")
+        return self.checked()
 
     def note_stream(self, stream: FileAddress) -> None:
         """Note that *stream* has work on it."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from .allocations import Allocation
@@ -57,6 +57,11 @@ class FakeArray:
 
     def __len__(self) -> int:
         return len(self._view)
+
+    def __bool__(self) -> bool:
+        if self._view.size != 1:
+            raise ValueError("the truth value of an array with more elements than one is ambiguous")
+        return bool(self.sees())
 
     @property
     def __cuda_array_interface__(self) -> dict[str, Any]:
@@ -140,29 +145,26 @@ class FakeArray:
         return self
 
     def _queue(self, operation: int, value: float) -> None:
-        for part in self._parts():
+        for part, _ in self._parts(self):
             self._runtime.queue(self._allocation, part._work(operation, value))
 
     def _copy(self, source: FakeArray) -> None:
         if source.dtype != self.dtype or source.shape != self.shape:
             raise ValueError("the fake copies between arrays of one shape and dtype")
-        for part, other in zip(self._parts(), source._parts(), strict=True):
+        for part, other in self._parts(source):
             work = part._work(COPY, 0.0)._replace(
                 source=other._allocation.address, source_offset=other._offset
             )
-            self._runtime.queue(self._allocation, work)
+            self._runtime.queue(self._allocation, work, other._allocation)
 
-    def _parts(self) -> list[FakeArray]:
-        """Return it in parts that have no gaps."""
-        view = self._view
-        if view.flags.c_contiguous:
-            return [self]
-        parts = [FakeArray(self._runtime, self._allocation, v, self._owner) for v in view]
-        return (
-            [found for part in parts for found in part._parts()]
-            if view.ndim > 1
-            else [self[n : n + 1] for n in range(len(view))]
-        )
+    def _parts(self, other: FakeArray) -> Iterator[tuple[FakeArray, FakeArray]]:
+        """Yield it and *other*, of the same shape, in parts in which neither has gaps."""
+        if self.flags.c_contiguous and other.flags.c_contiguous:
+            yield self, other
+            return
+        for number in range(len(self)):
+            part = number if self._view.ndim > 1 else slice(number, number + 1)
+            yield from self[part]._parts(other[part])
 
     def _work(self, operation: int, value: float) -> Work:
         count = math.prod(self.shape)

@@ -105,8 +105,7 @@ class Queues:
             if only_own and address not in self._streams:
                 continue
             with self._worker.opened(address) as stream:
-                for work in stream.pending() if stream is not None else ():
-                    is_there = work.operation != WAIT and work.target == allocation.address
-                    if is_there and begin < work.offset + work.nbytes and work.offset < end:
-                        return address
+                pending = stream.pending() if stream is not None else ()
+                if any(work.touches(allocation.address, begin, end) for work in pending):
+                    return address
         return None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
@@ -49,15 +49,18 @@ class FakeStream:
 class FakeCuda:
     """Fake devices, the same for all processes of this machine that have one of these.
 
+    *devices* is how many this process sees, or which of those of the machine, in its own order, as
+    ``CUDA_VISIBLE_DEVICES`` has it.
+
     Their memory is shared between processes as that of CUDA is. Work on it is done only when
     somebody waits for it. What CUDA leaves undefined raises `CudaRuleBroken`, and stands in
     ``broken`` as well: it may happen where nobody sees an error.
     """
 
-    def __init__(self, devices: int = 1, memory_bytes: int = MEMORY_BYTES) -> None:
+    def __init__(self, devices: int | Sequence[int] = 1, memory_bytes: int = MEMORY_BYTES) -> None:
         self.name = "FakeCuda"
         self.broken: list[str] = []
-        self._devices = devices
+        self._devices = list(range(devices)) if isinstance(devices, int) else list(devices)
         self._memory_bytes = memory_bytes
         self._lock = threading.RLock()
         self._allocations: dict[int, Allocation] = {}
@@ -69,7 +72,7 @@ class FakeCuda:
         self._own_events = EventTable()
 
     def __repr__(self) -> str:
-        return f"<FakeCuda: {self._devices} devices, {len(self._allocations)} allocations>"
+        return f"<FakeCuda: {len(self._devices)} devices, {len(self._allocations)} allocations>"
 
     def close(self) -> None:
         """Give up all that is there."""
@@ -95,15 +98,19 @@ class FakeCuda:
 
     def device_count(self) -> int:
         """Return how many devices there are."""
-        return self._devices
+        return len(self._devices)
 
     def device_uuid(self, number: int) -> str:
         """Return the name of a device that is the same in every process."""
-        return f"FAKE-{number}"
+        return f"FAKE-{self._devices[number]}"
 
     def on(self, number: int) -> AbstractContextManager[None]:
         """Make a device the current one of this thread, for the block."""
         return self._queues.on(number)
+
+    def current_device(self) -> int:
+        """Return the number of the current device of this thread."""
+        return self._queues.device
 
     def _check(self, device: int) -> None:
         if device != self._queues.device:
@@ -196,21 +203,22 @@ class FakeCuda:
                 raise CudaRuleBroken("memory of a pool is exported")
             if not allocation.is_own:
                 raise CudaRuleBroken("memory of another process is exported")
-            return memory_handle(allocation.address, allocation.device)
+            return memory_handle(allocation.address, self._devices[allocation.device])
 
     def open_memory(self, handle: bytes) -> int:
         """Map the allocation of another process."""
         with self._noting():
             try:
                 address, device = read_memory_handle(handle)
+                number = self._devices.index(device)
                 found = SharedFile.open(address)
             except (OSError, ValueError) as error:
                 raise DeviceUnavailable(f"the handle is of nothing: {error}") from error
-            self._check(device)
+            self._check(number)
             if address in self._by_file and not self._by_file[address].is_gone:
                 found.close()
                 raise CudaRuleBroken("an allocation is opened twice")
-            return self._keep(Allocation(found, device, is_own=False)).base
+            return self._keep(Allocation(found, number, is_own=False)).base
 
     def close_memory(self, pointer: int) -> None:
         """Undo `open_memory`."""
@@ -267,9 +275,9 @@ class FakeCuda:
             return target is None or self._queues.is_done(*target)
 
     def wait(self, event: int) -> None:
-        """Let the current stream wait for an event."""
+        """Let the current stream wait for an event, which may be of another device."""
         with self._noting():
-            target = self._event(event).target()
+            target = self._events[event][0].target()
             if target is not None:
                 self._queues.wait(*target)
 
@@ -285,17 +293,21 @@ class FakeCuda:
         stream = self._queues.new()
         return FakeStream(stream, lambda: self._queues.choose(stream))
 
-    def queue(self, allocation: Allocation, work: Work) -> None:
-        """Queue work on the current stream."""
-        with self._noting(), self.on(allocation.device):
+    def queue(self, target: Allocation, work: Work, source: Allocation | None = None) -> None:
+        """Queue work on the current stream, which writes to *target* and reads from *source*.
+
+        That is the stream of the current device, as with CuPy, wherever the memory is.
+        """
+        with self._noting():
             stream = self._queues.current()
-            allocation.checked().note_stream(stream.address)
+            for allocation in (target, source or target):
+                allocation.usable().note_stream(stream.address)
             stream.append(work)
 
     def finish_current_stream(self, allocation: Allocation) -> None:
-        """Do what is queued on the current stream of the device of *allocation*, which is read."""
-        with self._noting(), self.on(allocation.device):
-            allocation.checked()
+        """Do what is queued on the current stream, to read *allocation*."""
+        with self._noting():
+            allocation.usable()
             self._queues.finish_current()
 
     # --- arrays --------------------------------------------------------------------------

@@ -66,6 +66,14 @@ class Work(NamedTuple):
         """How many bytes it is about."""
         return self.elements * _item_bytes(self.dtype)
 
+    def touches(self, allocation: FileAddress, begin: int, end: int) -> bool:
+        """Tell whether it reads or writes anything of *allocation* from *begin* to *end*."""
+        places = ((self.target, self.offset), (self.source, self.source_offset))
+        return self.operation != WAIT and any(
+            where == allocation and begin < offset + self.nbytes and offset < end
+            for where, offset in places
+        )
+
 
 NOWHERE = FileAddress(0, 0, 0)
 
