@@ -106,7 +106,7 @@ def test_the_error_of_a_killed_indexer_names_it() -> None:
 
 
 def test_an_interrupt_leaves_nothing_behind() -> None:
-    with open_demo() as process:
+    with open_demo("--limit", "1000") as process:
         stdout = read_until(process, lambda line: " of " in line and line.endswith(" s\n"))
         descendants = psutil.Process(process.pid).children(recursive=True)
         assert len(descendants) == len(actors_in(stdout)) - 1 == 4

@@ -8,7 +8,6 @@ import enum
 import itertools
 import pathlib
 import re
-import subprocess
 import sys
 import textwrap
 import types
@@ -20,6 +19,7 @@ from typing import Any
 
 import numpy
 import pytest
+from script_server import ScriptServer, open_script_server
 
 from actorsys.channel import pack_error
 from actorsys.channel.remote_errors import pack_cancelled
@@ -48,7 +48,6 @@ ROOT = pathlib.Path(__file__).parent.parent
 PROTOCOL = ROOT / "docs" / "protocol.md"
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 PROGRAM_MARK = 'if __name__ == "__main__":'
-PROGRAM_SECONDS = 20.0
 
 # --- reading a document ---------------------------------------------------------------------
 
@@ -134,20 +133,18 @@ FRAGMENTS = [block for block in RUN if PROGRAM_MARK not in block.text]
 # --- the code in the documents runs ---------------------------------------------------------
 
 
+@pytest.fixture(scope="module")
+def server() -> Iterator[ScriptServer]:
+    with open_script_server() as server:
+        yield server
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("block", PROGRAMS, ids=lambda block: block.place)
-def test_program_runs(block: Block, tmp_path: pathlib.Path) -> None:
+def test_program_runs(block: Block, server: ScriptServer, tmp_path: pathlib.Path) -> None:
     script = tmp_path / "example.py"
     script.write_text(block.text)
-    result = subprocess.run(
-        [sys.executable, str(script)],
-        cwd=tmp_path,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=PROGRAM_SECONDS,
-        check=False,
-    )
+    result = server.run(script)
     assert result.returncode == 0, f"{block.place}\n{result.stdout}\n{result.stderr}"
 
 

@@ -7,25 +7,47 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
 import psutil
+import pytest
 import trio
+from shared_tree import find_shared
 
 import actorsys
 from actorsys.testing import CancelAtStep as CancelAtStep
+from actorsys.testing import Simulation
 
 
 @asynccontextmanager
 async def open_worker(*modules: str, **options: Any) -> AsyncIterator[actorsys.Portal]:
-    """Open a nursery with one actor that offers *modules*; stop it when the block ends."""
+    """Open a nursery with one actor that offers *modules*; stop it when the block ends.
+
+    Where the tests of a file share a tree, the actor is the one of that tree, and goes on.
+    """
+    if not options and (shared := find_shared(["worker"], modules)):
+        yield shared[0]
+        return
     async with actorsys.open_nursery() as nursery:
         portal = await nursery.start_actor("worker", modules=modules, **options)
         yield portal
         await portal.cancel_actor()
+
+
+def _run_in_one_process(test: Callable[[], Awaitable[Any]], **options: Any) -> Any:
+    async def main() -> Any:
+        simulation = Simulation(seed=1, max_delay_seconds=0, max_boot_seconds=0)
+        async with simulation.open():
+            return await test()
+
+    return trio.run(main, **options)
+
+
+in_one_process = pytest.mark.trio(run=_run_in_one_process)
+"""Marks a test whose actors are tasks: it shows something that does not depend on processes."""
 
 
 class Journal:
@@ -124,6 +146,31 @@ class Ended:
 
     def __repr__(self) -> str:
         return f"<status {self.status}>\n{self.stdout}\n{self.stderr}"
+
+
+@contextmanager
+def noting(case: str) -> Iterator[None]:
+    """Have what is raised in the block say which of several cases it was."""
+    try:
+        yield
+    except BaseException as error:
+        error.add_note(f"the case is {case}")
+        raise
+
+
+class Gathering:
+    """Where *count* tasks wait for each other."""
+
+    def __init__(self, count: int) -> None:
+        self._missing = count
+        self._all_here = trio.Event()
+
+    async def wait(self) -> None:
+        """Return when all tasks wait here."""
+        self._missing -= 1
+        if not self._missing:
+            self._all_here.set()
+        await self._all_here.wait()
 
 
 def wait_until(condition: Callable[[], bool], seconds: float) -> None:

@@ -9,12 +9,14 @@ from pathlib import Path
 import cancellation_functions as remote
 import pytest
 import trio
+from shared_tree import SharedTree, alone
 from tree_helpers import CancelAtStep, freeze, open_journal, open_worker
 
 import actorsys
 
-pytestmark = pytest.mark.timeout(20)
 MODULE = "cancellation_functions"
+shared_tree = SharedTree(["worker"], MODULE)
+pytestmark = pytest.mark.timeout(20)
 
 
 async def test_cancelling_the_caller_cancels_the_callee(tmp_path: Path) -> None:
@@ -70,6 +72,7 @@ async def test_a_result_that_comes_after_the_cancel_is_dropped() -> None:
         assert await portal.run(remote.add, 1, 1) == 2
 
 
+@alone
 @pytest.mark.slow
 async def test_a_callee_that_ignores_cancelling_does_not_hold_its_caller(tmp_path: Path) -> None:
     assert actorsys.Limits().cancel_ack_seconds == 0.4
@@ -86,6 +89,7 @@ async def test_a_callee_that_ignores_cancelling_does_not_hold_its_caller(tmp_pat
         await portal.cancel_actor(grace=0)
 
 
+@alone
 async def test_a_call_in_a_thread_can_be_cancelled(tmp_path: Path) -> None:
     async with open_journal(tmp_path) as journal, open_worker(MODULE) as portal:
         began = trio.current_time()
@@ -145,6 +149,7 @@ async def test_a_deadline_is_enforced_over_there_while_the_caller_is_frozen(
         assert await portal.run(remote.add, 1, 1) == 2
 
 
+@alone
 async def test_the_callees_of_a_caller_that_died_are_cancelled(tmp_path: Path) -> None:
     async with open_journal(tmp_path) as journal, actorsys.open_nursery() as nursery:
         portal = await nursery.start_actor("caller", modules=[MODULE])

@@ -7,12 +7,14 @@ from pathlib import Path
 import context_functions as remote
 import pytest
 import trio
+from shared_tree import SharedTree, alone
 from tree_helpers import open_journal, open_worker
 
 import actorsys
 
-pytestmark = pytest.mark.timeout(15)
 MODULE = "context_functions"
+shared_tree = SharedTree(["worker"], MODULE)
+pytestmark = pytest.mark.timeout(15)
 
 
 async def test_a_dialogue_has_a_handshake_a_stream_and_a_result() -> None:
@@ -193,6 +195,7 @@ async def test_a_stream_that_an_error_cuts_short_does_not_look_complete() -> Non
     assert seen == [1]
 
 
+@alone
 async def test_a_cancel_by_a_third_actor_surfaces_and_names_it(tmp_path: Path) -> None:
     async with open_journal(tmp_path) as journal, open_worker(MODULE) as portal:
         root = actorsys.current_actor().uid

@@ -8,12 +8,14 @@ from typing import Any
 import error_functions as remote
 import pytest
 import trio
+from shared_tree import SharedTree
 from tree_helpers import open_worker
 
 import actorsys
 
-pytestmark = pytest.mark.timeout(15)
 MODULE = "error_functions"
+shared_tree = SharedTree(["worker"], MODULE)
+pytestmark = pytest.mark.timeout(15)
 
 
 async def failure(portal: actorsys.Portal, fn: Any, *args: Any) -> BaseException:

@@ -13,12 +13,14 @@ import numpy as np
 import portal_functions as remote
 import pytest
 import trio
+from shared_tree import SharedTree, alone
 from tree_helpers import open_worker
 
 import actorsys
 
-pytestmark = pytest.mark.timeout(15)
 MODULE = "portal_functions"
+shared_tree = SharedTree(["worker"], MODULE)
+pytestmark = pytest.mark.timeout(15)
 
 VALUES: list[Any] = [
     None,
@@ -261,6 +263,7 @@ async def test_a_function_of_another_kind_says_how_to_call_it() -> None:
         assert await portal.run(remote.add, 1, 1) == 2
 
 
+@alone
 async def test_a_portal_tells_who_is_there_and_that_a_daemon_has_no_result() -> None:
     async with open_worker(MODULE) as portal:
         assert portal.is_alive

@@ -12,12 +12,15 @@ import pytest
 import stream_functions as remote
 import trio
 import trio.testing
+from shared_tree import SharedTree
 from tree_helpers import CancelAtStep, freeze, open_journal, open_worker
 
 import actorsys
+from actorsys.actor.stream import _SUBSCRIPTION_ITEMS
 
-pytestmark = pytest.mark.timeout(20)
 MODULE = "stream_functions"
+shared_tree = SharedTree(["worker"], MODULE)
+pytestmark = pytest.mark.timeout(20)
 MIB = 1024 * 1024
 MAX_PILED_UP_BYTES = 16 * MIB
 
@@ -262,20 +265,22 @@ async def test_the_slowest_subscriber_sets_the_pace() -> None:
         async for _ in items:
             fast_count += 1
 
+    async def wait_held_at(count: int) -> None:
+        while fast_count < count:
+            await portal.run(remote.add, 1, 1)
+        for _ in range(20):  # long enough for another thousand items
+            await portal.run(remote.add, 1, 1)
+        assert fast_count == count
+
     async with open_worker(MODULE) as portal:
         async with portal.open_stream_from(remote.count, 2000) as stream:
             async with stream.subscribe() as slow, stream.subscribe() as fast:
                 async with trio.open_nursery() as tasks:
                     tasks.start_soon(read_fast, fast)
-                    for _ in range(20):
-                        await portal.run(remote.add, 1, 1)
-                    held_at = fast_count
-                    assert 0 < held_at < 1000
+                    await wait_held_at(_SUBSCRIPTION_ITEMS)
                     for expected in range(50):
                         assert await slow.receive() == expected
-                    for _ in range(20):
-                        await portal.run(remote.add, 1, 1)
-                    assert held_at < fast_count <= held_at + 51
+                    await wait_held_at(_SUBSCRIPTION_ITEMS + 50)
                     await slow.aclose()
                 assert fast_count == 2000
 

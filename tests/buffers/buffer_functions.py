@@ -78,6 +78,14 @@ async def look_at_once() -> dict[str, int]:
     return statistics()
 
 
+async def empty_pools() -> None:
+    """Give up the memory that rests until there are further buffers."""
+    store = current_actor().buffers
+    for pool in (store.pool, store._array_pool):
+        pool.close()
+        pool._is_closed = False
+
+
 # --- buffers ----------------------------------------------------------------------------------
 
 

@@ -15,10 +15,11 @@ from typing import Any
 import buffer_functions as remote
 import pytest
 import trio
+from shared_tree import find_shared
 from tree_helpers import Ended, run_script
 
 import actorsys
-from actorsys import Buffer, Limits, Portal
+from actorsys import Buffer, Limits, Portal, open_buffer
 
 MODULE = "buffer_functions"
 LOST_WITHIN_SECONDS = 0.1
@@ -29,7 +30,13 @@ QUIET = {"own": 0, "borrowed": 0, "pending": 0, "accepted": 0}
 async def open_workers(
     *names: str, limits: Limits | None = None
 ) -> AsyncIterator[tuple[Portal, ...]]:
-    """Open a nursery with an actor for each name; stop them when the block ends."""
+    """Open a nursery with an actor for each name; stop them when the block ends.
+
+    Where the tests of a file share a tree, the actors are those of that tree, and go on.
+    """
+    if limits is None and (shared := find_shared(names, [MODULE])):
+        yield tuple(shared)
+        return
     async with actorsys.open_nursery(limits=limits) as nursery:
         portals = [await nursery.start_actor(name, modules=[MODULE]) for name in names]
         yield tuple(portals)
@@ -56,6 +63,21 @@ async def wait_seen(portal: Portal | None = None, **wanted: int) -> dict[str, in
             await trio.sleep(0.01)
     assert wanted.items() <= found.items(), f"not {wanted} but {found}"
     return found
+
+
+async def clear(*portals: Portal) -> None:
+    """Have actors and this one keep no memory, as if they had just opened their links."""
+    for portal in portals:
+        await portal.run(remote.drop)
+    for portal in portals:
+        async with open_buffer(1, "f8") as ours:  # from now on each has the other's process open
+            await portal.run(remote.total, ours)
+        async with await portal.run(remote.make, 1, 0.0) as theirs:
+            theirs.array()
+    await wait_quiet(*portals)
+    for portal in portals:
+        await portal.run(remote.empty_pools)
+    await remote.empty_pools()
 
 
 async def kill(portal: Portal) -> None:

@@ -13,7 +13,9 @@ import numpy as np
 import pytest
 import trio
 from buffer_helpers import (
+    MODULE,
     check_silent,
+    clear,
     open_workers,
     outcome,
     run_tree,
@@ -21,11 +23,13 @@ from buffer_helpers import (
     wait_quiet,
     wait_seen,
 )
+from shared_tree import SharedTree, alone
 
 import actorsys
 from actorsys import Buffer, Limits, open_buffer, resolve_buffer
 from actorsys.limits import MIB
 
+shared_tree = SharedTree(["worker", "other"], MODULE, clear=clear)
 pytestmark = pytest.mark.timeout(40)
 
 DTYPES = [
@@ -151,6 +155,7 @@ async def test_buffers_of_interest_to_other_libraries() -> None:
 # --- views and ends ----------------------------------------------------------------------------
 
 
+@alone
 async def test_views_outlive_the_release_on_both_sides() -> None:
     async with open_workers("worker", limits=Limits(max_buffer_bytes=1 * MIB)) as (worker,):
         async with open_buffer(100_000, "f8") as buffer:
@@ -247,6 +252,7 @@ async def test_nothing_of_another_buffer_is_mapped_behind_the_end() -> None:
             assert not whole.any()
 
 
+@alone
 async def test_one_who_waits_for_room_can_be_cancelled_and_others_get_it() -> None:
     async with actorsys.open_nursery(limits=Limits(max_buffer_bytes=8192)):
         order: list[int] = []
@@ -289,7 +295,7 @@ async def test_a_full_pool_is_a_checkpoint_no_more_than_an_empty_one() -> None:
 @pytest.mark.parametrize("order", ["abc", "cba", "bca", "bac", "acb", "cab"])
 async def test_who_was_handed_a_buffer_on_has_it_whoever_lets_go_first(order: str) -> None:
     """*a* owns it, *b* is the root, which hands it on to *c*."""
-    async with open_workers("a", "c") as (a, c):
+    async with open_workers("worker", "other") as (a, c):
         buffer: Buffer | None = await a.run(remote.make_kept, 1000, 1.0)
         assert buffer is not None
         await c.run(remote.keep, buffer)
@@ -313,7 +319,7 @@ async def test_who_was_handed_a_buffer_on_has_it_whoever_lets_go_first(order: st
 
 
 async def test_a_buffer_goes_through_three_generations_and_comes_home() -> None:
-    async with open_workers("middle") as (middle,), open_buffer(100, "f8") as buffer:
+    async with open_workers("worker") as (middle,), open_buffer(100, "f8") as buffer:
         async with middle.open_context(remote.relay) as (ctx, _), ctx.open_stream() as stream:
 
             async def ask(name: str, *args: Any) -> Any:
@@ -336,15 +342,15 @@ async def test_a_buffer_goes_through_three_generations_and_comes_home() -> None:
 
 
 async def test_a_buffer_comes_home_from_who_has_it_from_another() -> None:
-    async with open_workers("middle", "end") as (middle, end), open_buffer(10, "f8") as buffer:
-        await middle.run(remote.keep_at, "end", buffer)
+    async with open_workers("worker", "other") as (middle, end), open_buffer(10, "f8") as buffer:
+        await middle.run(remote.keep_at, "other", buffer)
         assert await end.run(remote.give_kept) is buffer
         await end.run(remote.drop)
         await wait_quiet(middle, end, own=1)
 
 
 async def test_what_a_borrower_gives_back_to_a_borrower_is_let_go_by_both() -> None:
-    async with open_workers("owner", "other") as (owner, other):
+    async with open_workers("worker", "other") as (owner, other):
         buffer = await owner.run(remote.make, 10, 1.0)
         again = await other.run(remote.echo, buffer)
         assert again.id == buffer.id
@@ -407,6 +413,7 @@ async def test_errors_leave_no_lease_behind(is_mapped: bool) -> None:
         await check_nothing_left(worker, own=1)
 
 
+@alone
 async def test_what_could_not_be_sent_was_not_handed_over() -> None:
     async with open_workers("worker") as (worker,), open_buffer(1000, "f8") as buffer:
         with pytest.raises(actorsys.EncodeError):
@@ -467,6 +474,7 @@ async def test_what_nobody_has_read_of_a_stream_is_let_go_with_it(is_cancelled: 
         assert items is not None
 
 
+@alone
 async def test_an_item_that_was_cancelled_while_it_waited_is_not_lent() -> None:
     limits = Limits(stream_window_bytes=1024)
     async with open_workers("worker", limits=limits) as (worker,), open_buffer(10, "f8") as buffer:

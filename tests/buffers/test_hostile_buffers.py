@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable
+import itertools
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +24,10 @@ from buffer_helpers import (
     wait_quiet,
     wait_seen,
 )
+from tree_helpers import noting
 
 import actorsys
-from actorsys import BufferFault, Limits, open_buffer, resolve_buffer
+from actorsys import Buffer, BufferFault, Limits, open_buffer, resolve_buffer
 
 pytestmark = pytest.mark.timeout(40)
 
@@ -300,85 +303,84 @@ NONSENSE = [
 ]
 
 
-@CODES
-async def test_nonsense_on_the_wire_fails_its_call_alone(code: int) -> None:
+async def test_nonsense_on_the_wire_fails_its_call_alone() -> None:
     async with open_workers("worker") as (worker,):
         await worker.run(remote.turn)
-        for data in NONSENSE:
-            print(data)
-            with pytest.raises((actorsys.EncodeError, actorsys.BufferFault), match="an answer of"):
-                await worker.run(remote.say, code, data)
-        found = await seen()
-        assert (found["borrowed"], found["fds"]) == (0, 0)
+        for code, data in itertools.product((BUFFER, ARRAY), NONSENSE):
+            with noting(f"{code}: {data!r}"):
+                with pytest.raises(
+                    (actorsys.EncodeError, actorsys.BufferFault), match="an answer of"
+                ):
+                    await worker.run(remote.say, code, data)
+                found = await seen()
+                assert (found["borrowed"], found["fds"]) == (0, 0)
         assert await worker.run(remote.echo, 1) == 1
 
 
-@pytest.mark.parametrize(
-    ("accepted", "released"),
-    [
-        ([0], []),
-        ([], [0]),
-        ([-1], []),
-        (["0"], []),
-        ([], [None]),
-        ([True], []),
-        ([0.0], []),
-        ([], [2**200]),
-        ([[]], []),
-        ("0", ""),
-        ({0: 1}, {}),
-    ],
-    ids=repr,
-)
-async def test_a_note_about_what_was_not_lent_ends_the_link_and_no_more(
-    accepted: Any, released: Any
-) -> None:
+NOT_LENT: list[tuple[Any, Any]] = [
+    ([0], []),
+    ([], [0]),
+    ([-1], []),
+    (["0"], []),
+    ([], [None]),
+    ([True], []),
+    ([0.0], []),
+    ([], [2**200]),
+    ([[]], []),
+    ("0", ""),
+    ({0: 1}, {}),
+]
+
+
+async def test_a_note_about_what_was_not_lent_ends_the_link_and_no_more() -> None:
     async with open_workers("honest") as (honest,):
-        with pytest.raises((actorsys.ActorUnavailable, BaseExceptionGroup)):
-            async with actorsys.open_nursery() as nursery:
-                worker = await nursery.start_actor("worker", modules=[MODULE])
-                async with open_buffer(10, "f8") as buffer:
+        for accepted, released in NOT_LENT:
+            with noting(f"accepted {accepted!r}, released {released!r}"):
+                async with open_liar() as (worker, buffer):
                     await honest.run(remote.keep, buffer)
                     await worker.run(remote.note, accepted, released)
                     await worker.run(remote.hang)
-        assert await honest.run(remote.kept_totals) == [0.0]
+                assert await honest.run(remote.kept_totals) == [0.0]
+                await honest.run(remote.drop)
 
 
-@pytest.mark.parametrize("number", [7, None, 1.5, True])
-async def test_a_note_that_is_no_list_harms_nobody(number: Any) -> None:
+@asynccontextmanager
+async def open_liar() -> AsyncIterator[tuple[actorsys.Portal, Buffer]]:
+    """Open a buffer, and start an actor whose link breaks within the block."""
+    with pytest.raises((actorsys.ActorUnavailable, BaseExceptionGroup)):
+        async with actorsys.open_nursery() as nursery:
+            worker = await nursery.start_actor("worker", modules=[MODULE])
+            async with open_buffer(10, "f8") as buffer:
+                yield worker, buffer
+
+
+async def test_a_note_that_is_no_list_harms_nobody() -> None:
     async with open_workers("worker") as (worker,):
-        await worker.run(remote.note, number, number)
-        assert await worker.run(remote.echo, 1) == 1
+        for number in (7, None, 1.5, True):
+            with noting(repr(number)):
+                await worker.run(remote.note, number, number)
+                assert await worker.run(remote.echo, 1) == 1
 
 
 async def test_a_lease_is_accepted_once_and_released_once() -> None:
     notes: Any
     for notes in ([([0], []), ([0], [])], [([], [0]), ([], [0])], [([], [0, 0])]):
-        with pytest.raises((actorsys.ActorUnavailable, BaseExceptionGroup)):
-            async with actorsys.open_nursery() as nursery:
-                worker = await nursery.start_actor("worker", modules=[MODULE])
-                async with open_buffer(10, "f8") as buffer:
-                    await worker.run(remote.keep_without_books, buffer)
-                    for note in notes:
-                        await worker.run(remote.note, *note)
-                    await worker.run(remote.hang)
+        async with open_liar() as (worker, buffer):
+            await worker.run(remote.keep_without_books, buffer)
+            for note in notes:
+                await worker.run(remote.note, *note)
+            await worker.run(remote.hang)
         gc.collect()
 
 
-@pytest.mark.parametrize(
-    ("code", "shape"),
-    [
-        (BUFFER, 10),
-        (BUFFER, 0),
-        (ARRAY, 10),
-    ],
-)
-async def test_what_a_peer_lends_without_end_is_let_go(code: int, shape: int) -> None:
+async def test_what_a_peer_lends_without_end_is_let_go() -> None:
     async with open_workers("worker") as (worker,):
         await worker.run(remote.turn)
-        for _ in range(3):
-            assert len(await worker.run(remote.lend_unasked, code, 5, shape)) == 5
-        await wait_seen(borrowed=0, fds=0, maps=0)
+        for code, shape in ((BUFFER, 10), (BUFFER, 0), (ARRAY, 10)):
+            with noting(f"code {code}, shape {shape}"):
+                for _ in range(3):
+                    assert len(await worker.run(remote.lend_unasked, code, 5, shape)) == 5
+                await wait_seen(borrowed=0, fds=0, maps=0)
 
 
 async def test_what_a_peer_has_sealed_can_be_read_and_is_let_go() -> None:
@@ -391,28 +393,28 @@ async def test_what_a_peer_has_sealed_can_be_read_and_is_let_go() -> None:
 
 
 LEFT_BEHIND = {
-    "an array of no bytes, which nobody is a user of": "remote.lend_unasked, 33, 1, 0",
-    "an array that cannot be written to": "remote.lend_sealed, 33",
-    "a name with a thread for a process, of which there is no pidfd": "remote.name_by_thread",
-    "an array with a thread for a process": "remote.lend_by_thread, 33",
+    "an array of no bytes, which nobody is a user of": "(remote.lend_unasked, 33, 1, 0)",
+    "an array that cannot be written to": "(remote.lend_sealed, 33)",
+    "a name with a thread for a process, of which there is no pidfd": "(remote.name_by_thread,)",
+    "an array with a thread for a process": "(remote.lend_by_thread, 33)",
 }
 
 
-@pytest.mark.parametrize("kind", LEFT_BEHIND)
-async def test_nothing_is_left_behind_of(kind: str, tmp_path: Path) -> None:
+async def test_nothing_is_left_behind_of_what_a_peer_should_not_lend(tmp_path: Path) -> None:
     code = f"""
     async def body(portal):
         await portal.run(remote.turn)
-        for _ in range(3):
-            try:
-                found = await portal.run({LEFT_BEHIND[kind]})
-                if isinstance(found, str):
-                    await resolve_buffer(found).release()
-            except (actorsys.ActorsysError, OSError) as error:
-                print(repr(error))
-            found = None
-        await settle()
-        assert not remote.shared_fds()
+        for kind, call in {LEFT_BEHIND}.items():
+            for _ in range(3):
+                try:
+                    found = await portal.run(*eval(call))
+                    if isinstance(found, str):
+                        await resolve_buffer(found).release()
+                except (actorsys.ActorsysError, OSError) as error:
+                    print(repr(error))
+                found = None
+            await settle()
+            assert not remote.shared_fds(), kind
 
     trio.run(in_tree, body)
     print("done")
@@ -420,8 +422,7 @@ async def test_nothing_is_left_behind_of(kind: str, tmp_path: Path) -> None:
     check_silent(await trio.to_thread.run_sync(run_tree, tmp_path, code))
 
 
-@CODES
-async def test_a_page_that_lies_is_not_believed(code: int) -> None:
+async def test_a_page_that_lies_is_not_believed() -> None:
     pages = [
         b"\xc1",
         lent(),
@@ -441,12 +442,12 @@ async def test_a_page_that_lies_is_not_believed(code: int) -> None:
     ]
     async with open_workers("worker") as (worker,):
         await worker.run(remote.turn)
-        for page in pages:
-            print(page)
-            with pytest.raises(actorsys.StaleBuffer, match="an answer of"):
-                await worker.run(remote.lend_described, code, page)
-        found = await seen()
-        assert (found["borrowed"], found["fds"]) == (0, 0)
+        for code, page in itertools.product((BUFFER, ARRAY), pages):
+            with noting(f"{code}: {page!r}"):
+                with pytest.raises(actorsys.StaleBuffer, match="an answer of"):
+                    await worker.run(remote.lend_described, code, page)
+                found = await seen()
+                assert (found["borrowed"], found["fds"]) == (0, 0)
 
 
 async def test_a_page_of_rows_without_bytes_takes_no_memory(tmp_path: Path) -> None:

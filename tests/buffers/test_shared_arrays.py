@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +11,25 @@ import buffer_functions as remote
 import numpy as np
 import pytest
 import trio
-from buffer_helpers import check_silent, open_workers, run_tree, seen, wait_quiet, wait_seen
+from buffer_helpers import (
+    MODULE,
+    check_silent,
+    clear,
+    open_workers,
+    run_tree,
+    seen,
+    wait_quiet,
+    wait_seen,
+)
+from shared_tree import SharedTree, alone
 from test_buffers import DTYPES, STRUCTURED
+from tree_helpers import noting
 
 import actorsys
 from actorsys import Limits
 from actorsys.limits import KIB, MIB
 
+shared_tree = SharedTree(["worker"], MODULE, clear=clear)
 pytestmark = pytest.mark.timeout(40)
 
 EVERY_ARRAY = Limits(shared_array_bytes=1)
@@ -49,26 +62,29 @@ LAYOUTS: dict[str, Any] = {
 }
 
 
-@pytest.mark.parametrize("order", LAYOUTS)
-async def test_arrays_arrive_bit_by_bit_whatever_their_order(order: str) -> None:
+@alone
+async def test_arrays_arrive_bit_by_bit_whatever_their_order() -> None:
     async with open_workers("worker", limits=EVERY_ARRAY) as (worker,):
-        for dtype in (*DTYPES, STRUCTURED):
-            sent = LAYOUTS[order](random_array(dtype, (4, 6, 5)))
-            again = await worker.run(remote.echo, sent)
-            assert again.dtype == sent.dtype
-            assert again.shape == sent.shape
-            assert again.tobytes() == sent.tobytes()
-            if isinstance(sent, np.ndarray):
-                assert again.flags.writeable
-                assert again.flags.aligned
-                is_fortran = sent.flags.f_contiguous and not sent.flags.c_contiguous
-                assert again.flags.f_contiguous or not is_fortran
-                described = await worker.run(remote.describe, sent)
-                assert described[:3] == [sent.dtype.str, list(sent.shape), True]
-        found = await seen()
-        assert found["copied"] == 0
-        del again
+        for order, dtype in itertools.product(LAYOUTS, (*DTYPES, STRUCTURED)):
+            with noting(f"{order}: {dtype}"):
+                await check_arrives(LAYOUTS[order](random_array(dtype, (4, 6, 5))), worker)
+        assert (await seen())["copied"] == 0
         await wait_quiet(worker)
+
+
+async def check_arrives(sent: Any, worker: actorsys.Portal) -> None:
+    """Check that *sent* is the same array there, and here again."""
+    again = await worker.run(remote.echo, sent)
+    assert again.dtype == sent.dtype
+    assert again.shape == sent.shape
+    assert again.tobytes() == sent.tobytes()
+    if isinstance(sent, np.ndarray):
+        assert again.flags.writeable
+        assert again.flags.aligned
+        is_fortran = sent.flags.f_contiguous and not sent.flags.c_contiguous
+        assert again.flags.f_contiguous or not is_fortran
+        described = await worker.run(remote.describe, sent)
+        assert described[:3] == [sent.dtype.str, list(sent.shape), True]
 
 
 async def test_what_arrives_is_nobody_elses() -> None:
@@ -85,6 +101,7 @@ async def test_what_arrives_is_nobody_elses() -> None:
         await wait_quiet(worker)
 
 
+@alone
 async def test_only_large_arrays_are_shared() -> None:
     async with open_workers("worker", limits=Limits(shared_array_bytes=64 * KIB)) as (worker,):
         for count, handed_over in ((8191, 0), (8192, 1), (8193, 2)):
@@ -97,6 +114,7 @@ async def test_only_large_arrays_are_shared() -> None:
         assert (await seen())["handed_over"] == 0
 
 
+@alone
 async def test_what_has_no_room_is_copied_and_counted() -> None:
     limits = Limits(max_array_bytes=1 * MIB)
     async with open_workers("worker", limits=limits) as (worker,):
@@ -121,6 +139,7 @@ async def test_what_has_no_room_is_copied_and_counted() -> None:
         await wait_quiet(worker)
 
 
+@alone
 async def test_a_slow_reader_bounds_the_memory_of_a_stream() -> None:
     limits = Limits(max_array_bytes=4 * MIB, stream_window_bytes=64 * KIB)
     async with open_workers("worker", limits=limits) as (worker,):
@@ -169,6 +188,7 @@ async def test_a_last_result_is_not_lost_with_its_process() -> None:
         await wait_quiet()
 
 
+@alone
 async def test_memory_of_arrays_is_used_again() -> None:
     async with open_workers("worker") as (worker,):
         for number in range(30):
@@ -247,6 +267,7 @@ async def test_arrays_leave_their_sender_some_descriptors(tmp_path: Path) -> Non
     check_silent(await trio.to_thread.run_sync(run_tree, tmp_path, code))
 
 
+@alone
 async def test_arrays_that_cannot_travel_leave_nothing_behind() -> None:
     async with open_workers("worker") as (worker,):
         for value in (np.array([object()] * 100_000), np.ones(10**5).view(np.matrix)):

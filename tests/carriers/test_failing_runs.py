@@ -11,6 +11,7 @@ import psutil
 import pytest
 import trio
 import trio.testing
+from tree_helpers import in_one_process
 
 import actorsys
 from actorsys import ActorDied, Limits, RemoteActorError
@@ -21,6 +22,7 @@ from actorsys.testing import cancel_at_every_step
 pytestmark = pytest.mark.slow
 
 
+@in_one_process
 async def test_an_error_of_a_one_way_handler_is_raised_to_whoever_waits() -> None:
     async with open_participants([Participant(remote.Failing)] * 2) as run:
         with (
@@ -36,6 +38,7 @@ async def test_an_error_of_a_one_way_handler_is_raised_to_whoever_waits() -> Non
             await run.start(4)
 
 
+@in_one_process
 async def test_an_error_that_nobody_waits_for_leaves_the_block() -> None:
     with pytest.raises(ZeroDivisionError, match="cannot handle 3"):
         async with open_participants([Participant(remote.Failing)] * 2) as run:
@@ -55,6 +58,7 @@ async def start_once_asked(run: Run) -> None:
     await run.start(1)
 
 
+@in_one_process
 async def test_the_others_are_cancelled_when_one_fails(tmp_path: Path) -> None:
     notes = tmp_path / "notes"
     notes.touch()
@@ -107,6 +111,7 @@ async def test_a_participant_that_dies_while_nobody_waits_cancels_the_block() ->
     assert caught.value.uid[0] == "participant-2"
 
 
+@in_one_process
 async def test_cancelling_the_block_lets_asyncio_code_clean_up(tmp_path: Path) -> None:
     notes = tmp_path / "notes"
     with trio.CancelScope() as scope:
@@ -132,6 +137,7 @@ async def test_a_participant_stuck_in_c_is_killed_after_its_grace() -> None:
     assert not any(psutil.pid_exists(pid) for pid in pids if pid)
 
 
+@in_one_process
 async def test_a_budget_of_seconds_ends_the_run() -> None:
     async with open_participants([Participant(remote.Blocking)] * 2, max_seconds=0.2) as run:
         await run.start(0.5)
@@ -139,6 +145,7 @@ async def test_a_budget_of_seconds_ends_the_run() -> None:
             await run.quiescent()
 
 
+@in_one_process
 async def test_a_budget_of_messages_ends_the_run() -> None:
     with pytest.raises(BudgetExceeded, match="5 messages"):
         async with open_participants([Participant(remote.PingPong)] * 2, max_messages=5) as run:
@@ -146,6 +153,7 @@ async def test_a_budget_of_messages_ends_the_run() -> None:
             await trio.sleep_forever()
 
 
+@in_one_process
 async def test_an_error_of_the_block_leaves_as_itself() -> None:
     with pytest.raises(KeyError, match="mine"):
         async with open_participants([Participant(remote.Recorder)]):
@@ -221,6 +229,7 @@ async def test_a_failure_that_comes_while_others_are_sent_much_is_told(delay: fl
             await run.quiescent()
 
 
+@in_one_process
 async def test_calls_after_the_block_say_that_the_run_has_ended() -> None:
     async with open_participants(
         [Participant(remote.Recorder)] * 2, coordinator=Participant(remote.Asking)
@@ -234,6 +243,7 @@ async def test_calls_after_the_block_say_that_the_run_has_ended() -> None:
             await run.quiescent()
 
 
+@in_one_process
 async def test_whoever_still_waits_when_the_block_ends_is_told() -> None:
     async with trio.open_nursery() as tasks:
 
@@ -247,6 +257,7 @@ async def test_whoever_still_waits_when_the_block_ends_is_told() -> None:
             await trio.testing.wait_all_tasks_blocked()
 
 
+@in_one_process
 async def test_a_snapshot_that_fails_stops_the_other_reads() -> None:
     async with open_participants(
         [Participant(remote.Numbered, args=(n,)) for n in range(3)]

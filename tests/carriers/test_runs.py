@@ -14,6 +14,7 @@ import numpy as np
 import psutil
 import pytest
 import trio
+from tree_helpers import in_one_process
 
 import actorsys
 from actorsys import ActorDied, EncodeError, NotExposed, RemoteActorError, SpawnError
@@ -60,6 +61,7 @@ async def test_a_run_without_a_coordinator_is_started_by_the_first_participant()
         assert (run.statistics().messages, run.in_flight) == (11, 0)
 
 
+@in_one_process
 async def test_an_empty_run_is_quiescent() -> None:
     async with open_participants([Participant(remote.Recorder)]) as run:
         await run.quiescent()
@@ -119,11 +121,13 @@ async def test_threads_of_a_participant_may_send() -> None:
         assert [n for t, n in received if t == thread] == [*range(500)]
 
 
+@in_one_process
 async def test_a_snapshot_may_be_a_coroutine_function() -> None:
     async with open_participants([Participant(remote.Branching, args=(1,))]) as run:
         assert await run.snapshot(remote.handled_later) == [0]
 
 
+@in_one_process
 async def test_a_snapshot_finds_only_what_is_offered() -> None:
     async with open_participants([Participant(remote.Recorder)]) as run:
         for name in ("os:getpid", "carrier_helpers:_hidden", "carrier_helpers:Bus"):
@@ -141,6 +145,7 @@ async def test_a_factory_that_cannot_be_imported_is_a_spawn_error() -> None:
     assert "participant 2 (no_such_module:make)" in str(caught.value.__notes__)
 
 
+@in_one_process
 async def test_the_error_of_a_factory_is_raised_with_its_participant() -> None:
     with pytest.raises(LookupError, match="no algorithm number 7") as caught:
         async with open_participants([Participant(remote.failing_factory, args=(7,))]):
@@ -149,6 +154,7 @@ async def test_the_error_of_a_factory_is_raised_with_its_participant() -> None:
     assert "participant 1 (carrier_helpers:failing_factory)" in str(caught.value.__notes__)
 
 
+@in_one_process
 async def test_a_factory_that_its_module_only_imports_is_refused() -> None:
     with pytest.raises(NotExposed):
         async with open_participants([Participant("carrier_helpers:Bus")]):
@@ -162,6 +168,7 @@ async def test_an_unknown_delivery_is_refused(delivery: Any) -> None:
             pytest.fail("it has started")
 
 
+@in_one_process
 async def test_an_error_of_the_coordinator_is_raised_and_the_run_goes_on() -> None:
     async with open_participants(
         [Participant(remote.Failing)], coordinator=Participant(remote.Asking)
@@ -173,6 +180,7 @@ async def test_an_error_of_the_coordinator_is_raised_and_the_run_goes_on() -> No
         await run.quiescent()
 
 
+@in_one_process
 async def test_a_cancelled_coordination_leaves_the_run_usable(tmp_path: Path) -> None:
     notes = tmp_path / "notes"
     async with open_participants(
@@ -192,6 +200,7 @@ async def test_a_result_that_means_nothing_here_is_refused_and_named() -> None:
         await run.quiescent()
 
 
+@in_one_process
 async def test_a_coordinator_that_cannot_lead_says_so() -> None:
     async with open_participants([], coordinator=Participant(remote.Recorder)) as run:
         with pytest.raises(RemoteActorError, match="a Recorder, which has no start_optimization"):

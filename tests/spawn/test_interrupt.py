@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 import trio
 from spawn_helpers import open_tree
-from tree_helpers import run_script
+from tree_helpers import noting, run_script, script_running
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(20)]
 GONE_WITHIN_SECONDS = 2.0
@@ -207,10 +208,14 @@ if __name__ == "__main__":
 """
 
 
-@pytest.mark.parametrize("in_task", [True, False])
-def test_an_interrupt_while_the_nursery_closes_hurries_and_is_not_lost(
-    tmp_path: Path, in_task: bool
-) -> None:
-    code = INTERRUPTED_CLOSE.replace("IN_TASK", str(in_task))
-    ended = run_script(tmp_path, code, timeout=10)
-    assert (ended.status, ended.stdout, ended.stderr) == (0, "interrupted True\n", "")
+def test_an_interrupt_while_the_nursery_closes_hurries_and_is_not_lost(tmp_path: Path) -> None:
+    code = {in_task: INTERRUPTED_CLOSE.replace("IN_TASK", in_task) for in_task in ("True", "False")}
+    with ExitStack() as stack:
+        programs = {
+            in_task: stack.enter_context(script_running(tmp_path, text, name=f"{in_task}.py"))
+            for in_task, text in code.items()
+        }
+        for in_task, program in programs.items():
+            with noting(f"in_task={in_task}"):
+                stdout, stderr = program.communicate(timeout=10)
+                assert (program.returncode, stdout, stderr) == (0, "interrupted True\n", "")

@@ -13,7 +13,15 @@ import pytest
 import stop_functions as remote
 import trio
 import trio.testing
-from tree_helpers import freeze, is_running, leaves, open_journal, open_worker
+from tree_helpers import (
+    Gathering,
+    freeze,
+    is_running,
+    leaves,
+    noting,
+    open_journal,
+    open_worker,
+)
 
 import actorsys
 
@@ -85,23 +93,30 @@ async def test_stopping_reaches_the_actors_of_an_actor(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "fn",
-    [
+async def test_stopping_is_bounded_whatever_the_actor_does(tmp_path: Path) -> None:
+    functions = [
         remote.ignore_cancel,
         remote.ignore_everything,
         remote.block_the_loop,
         remote.ignore_cancel_two_deep,
-    ],
-)
-async def test_stopping_is_bounded_whatever_the_actor_does(
-    tmp_path: Path, fn: Callable[..., Any]
-) -> None:
-    async with open_worker(MODULE) as portal, running(portal, fn, tmp_path):
-        began = trio.current_time()
-        await portal.cancel_actor(grace=GRACE_SECONDS)
-        assert trio.current_time() - began < BOUND_SECONDS
-        assert not is_running(portal.pid)
+    ]
+
+    async def stop(fn: Callable[..., Any]) -> None:
+        folder = tmp_path / fn.__name__
+        folder.mkdir()
+        with noting(fn.__name__):
+            portal = await nursery.start_actor(fn.__name__, modules=[MODULE])
+            async with running(portal, fn, folder):
+                await all_run.wait()
+                began = trio.current_time()
+                await portal.cancel_actor(grace=GRACE_SECONDS)
+                assert trio.current_time() - began < BOUND_SECONDS
+                assert not is_running(portal.pid)
+
+    all_run = Gathering(len(functions))
+    async with actorsys.open_nursery() as nursery, trio.open_nursery() as tasks:
+        for fn in functions:
+            tasks.start_soon(stop, fn)
 
 
 @pytest.mark.slow

@@ -10,7 +10,7 @@ import nursery_functions as remote
 import pytest
 import trio
 import trio.testing
-from tree_helpers import is_running, leaves, open_journal
+from tree_helpers import in_one_process, is_running, leaves, open_journal
 
 import actorsys
 
@@ -208,6 +208,7 @@ async def test_a_waiter_that_does_not_catch_is_told_only_once() -> None:
     assert not isinstance(caught.value, ExceptionGroup)
 
 
+@in_one_process
 async def test_a_result_nobody_asked_for_is_dropped_and_one_that_cannot_travel_is_told() -> None:
     async with actorsys.open_nursery() as nursery:
         await nursery.run_in_actor(remote.add, 1, 2)
@@ -262,6 +263,7 @@ async def test_a_one_shot_has_its_result_and_ends() -> None:
     assert not is_running(waiting)
 
 
+@in_one_process
 async def test_several_tasks_can_wait_for_one_result() -> None:
     results: list[int] = []
 
@@ -276,6 +278,7 @@ async def test_several_tasks_can_wait_for_one_result() -> None:
     assert results == [2, 2]
 
 
+@in_one_process
 async def test_waiting_for_a_result_can_be_cancelled(tmp_path: Path) -> None:
     async with open_journal(tmp_path) as journal, actorsys.open_nursery() as nursery:
         portal = await nursery.run_in_actor(remote.hang, journal.path)
@@ -287,6 +290,7 @@ async def test_waiting_for_a_result_can_be_cancelled(tmp_path: Path) -> None:
         await portal.cancel_actor()
 
 
+@in_one_process
 async def test_the_result_of_a_stopped_one_shot_is_that_it_was_cancelled(tmp_path: Path) -> None:
     async with open_journal(tmp_path) as journal, actorsys.open_nursery() as nursery:
         portal = await nursery.run_in_actor(remote.hang, journal.path)
@@ -297,6 +301,7 @@ async def test_the_result_of_a_stopped_one_shot_is_that_it_was_cancelled(tmp_pat
         assert caught.value.canceller == actorsys.current_actor().uid
 
 
+@in_one_process
 async def test_a_one_shot_whose_arguments_cannot_travel_leaves_no_actor() -> None:
     async with actorsys.open_nursery() as nursery:
         with pytest.raises(actorsys.EncodeError):
@@ -320,6 +325,7 @@ async def test_after_cancel_the_body_goes_on() -> None:
         await nursery.cancel()
 
 
+@in_one_process
 async def test_cancel_lets_remote_tasks_clean_up(tmp_path: Path) -> None:
     async with open_journal(tmp_path) as journal, actorsys.open_nursery() as nursery:
         await nursery.run_in_actor(remote.note_end, journal.path)
@@ -328,6 +334,7 @@ async def test_cancel_lets_remote_tasks_clean_up(tmp_path: Path) -> None:
         assert await journal.read_line() == "ended"
 
 
+@in_one_process
 async def test_a_call_that_cancel_interrupts_says_who_did_it(tmp_path: Path) -> None:
     async with open_journal(tmp_path) as journal, actorsys.open_nursery() as nursery:
         portal = await nursery.start_actor("daemon", modules=[MODULE])
@@ -346,6 +353,7 @@ async def test_a_call_that_cancel_interrupts_says_who_did_it(tmp_path: Path) -> 
 # --- children, nesting, runtime -----------------------------------------------------------
 
 
+@in_one_process
 async def test_children_are_listed_by_name_while_they_live() -> None:
     async with actorsys.open_nursery() as nursery:
         one = await nursery.start_actor("one")
@@ -356,6 +364,7 @@ async def test_children_are_listed_by_name_while_they_live() -> None:
         await nursery.cancel()
 
 
+@in_one_process
 async def test_two_children_may_have_one_name_and_differ_in_their_uids() -> None:
     async with actorsys.open_nursery() as nursery:
         one = await nursery.start_actor("same", modules=[MODULE])
@@ -394,6 +403,7 @@ async def test_nested_nurseries_end_on_their_own() -> None:
         await outer.cancel()
 
 
+@in_one_process
 async def test_two_nurseries_in_two_tasks_share_one_runtime() -> None:
     uids: list[object] = []
 
