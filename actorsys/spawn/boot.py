@@ -63,9 +63,12 @@ def _on_fork() -> None:
         os.write(2, b"a forked copy of an actor came back into its event loop, and was ended\n")
         os._exit(_BOOT_FAILED)
 
+    from ..channel import Outbox
     from ..channel.tick import TickFlusher
 
-    setattr(TickFlusher, "before_io_wait", refuse)  # noqa: B010 - not a method of its own
+    # It writes at once what it returns, and all else before it waits.
+    setattr(Outbox, "flush", refuse)  # noqa: B010 - not a method of its own
+    setattr(TickFlusher, "before_io_wait", refuse)  # noqa: B010 - as above
 
 
 def _prepare(spec: ActorSpec) -> list[types.ModuleType]:

@@ -183,7 +183,12 @@ async def test_a_wait_for_a_restart_gives_the_new_incarnation(sim: Simulation) -
         worker = await nursery.start_actor("worker", modules=MODULES, restart="permanent")
         before = await asker.run(remote.call_found, "worker")
         sim.kill(worker)
-        after = await asker.run(remote.call_awaited, "worker")
+        after = None
+        while after is None:
+            with contextlib.suppress(
+                actorsys.ActorUnavailable
+            ):  # the asker has not heard of the death yet
+                after = await asker.run(remote.call_awaited, "worker")
         assert before != after == await worker.run(remote.own_uid)
         await nursery.cancel()
 
