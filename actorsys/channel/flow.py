@@ -89,8 +89,8 @@ class Flow:
           ChannelBroken: the far side has ended the stream.
           ChannelClosed: this side has.
         """
-        await self._wait_turn()
-        await self._send_in_turn(self.encode(value))
+        await self._wait_sendable()
+        await self._send_now(self.encode(value))
 
     def encode(self, value: Any) -> EncodedFrame:
         """Return *value* as an item that can be sent.
@@ -105,21 +105,30 @@ class Flow:
     async def send_frame(self, frame: EncodedFrame) -> None:
         """Send an encoded item; else as `send`."""
         with undone_on_error(frame):
-            await self._wait_turn()
-        await self._send_in_turn(frame)
-
-    async def _wait_turn(self) -> None:
-        """Wait until an item can be sent at once, if the far side still reads."""
-        if self._credit.available <= 0 or self._channel.outbox.is_full:
             await self._wait_sendable()
-        elif self._pacing.is_pause_due():
+        await self._send_now(frame)
+
+    async def _wait_sendable(self) -> None:
+        """Wait for credit and room; raise if the stream is over.
+
+        What is sent at once after that has both: whoever waits in between has to wait here again.
+        """
+        if self._pacing.is_pause_due():
             await self._pacing.pause()
         else:
             await trio.lowlevel.checkpoint_if_cancelled()
-        if self._is_over:
-            await self._refuse_to_send()
+        outbox = self._channel.outbox
+        while not self._is_over:
+            if self._credit.available <= 0:
+                await self._changed.wait()
+            elif outbox.is_full and outbox.broken is None:
+                await outbox.wait_progress()
+            else:
+                return
+            self._pacing.begin()
+        await self._refuse_to_send()
 
-    async def _send_in_turn(self, frame: EncodedFrame) -> None:
+    async def _send_now(self, frame: EncodedFrame) -> None:
         outbox = self._channel.outbox
         is_large = len(frame) > 1
         self._credit.spend(sum(map(len, frame)) if is_large else len(frame[0]))
@@ -228,7 +237,7 @@ class Flow:
         """Send and receive no more; the end of the call will tell the peer."""
         self._stopped = True
         self._items.clear()
-        self._changed.wake()
+        self._wake_all()
 
     # --- what the reader task does -------------------------------------------------------
 
@@ -261,21 +270,20 @@ class Flow:
     def on_stop(self) -> None:
         """Take the peer's stop: what it sent before can still be received."""
         self._peer_stopped = True
-        self._changed.wake()
+        self._wake_all()
 
     def finish(self, failure: BaseException | None) -> None:
         """Take the end of the call; what came before it can still be received."""
         self._peer_stopped = True
         self._failure = self._failure or failure
-        self._changed.wake()
+        self._wake_all()
 
     # --- inside --------------------------------------------------------------------------
 
-    async def _wait_sendable(self) -> None:
-        while self._credit.available <= 0 and not self._is_over:
-            await self._changed.wait()
-        await self._channel.outbox.wait_room()
-        self._pacing.begin()
+    def _wake_all(self) -> None:
+        """Have everybody look again, also those who wait for room on the link."""
+        self._changed.wake()
+        self._channel.outbox.wake_waiting()
 
     def _check_failure(self) -> None:
         if self._failure is not None:

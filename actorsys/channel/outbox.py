@@ -53,7 +53,7 @@ class Outbox:
         self._patience_seconds = patience_seconds
         self._parts: deque[bytes | bytearray | memoryview] = deque()
         self._is_queued = False
-        self._tick = -1
+        self._last_put_tick = -1
         self._puts_in_tick = 0
         self._was_busy = False
         self._is_stuck = False
@@ -93,8 +93,8 @@ class Outbox:
             companions, self.companions = self.companions, []
             for companion in companions:
                 companion.end_tick()
-        if self._tick != self._flusher.ticks:
-            self._tick = self._flusher.ticks
+        if self._last_put_tick != self._flusher.ticks:
+            self._last_put_tick = self._flusher.ticks
             self._was_busy = self._puts_in_tick > 1
             self._puts_in_tick = 0
         self._puts_in_tick += 1
@@ -147,6 +147,14 @@ class Outbox:
             raise trio.BrokenResourceError(
                 f"the peer has read nothing for {self._patience_seconds:g} s"
             )
+
+    async def wait_progress(self) -> None:
+        """Wait until something was written, the link broke, or `wake_waiting`."""
+        await self._progress.wait()
+
+    def wake_waiting(self) -> None:
+        """Have those who wait for anything here look again whether they still have to."""
+        self._progress.wake()
 
     async def wait_room(self) -> None:
         """Wait until the peer has read enough for more to be queued."""

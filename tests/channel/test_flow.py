@@ -367,3 +367,63 @@ async def test_the_largest_message_passes_as_an_item(
         item = b"x" * (1024 * KIB - 100)
         await flow.send(item)
         assert await flow.receive() == item
+
+
+# --- several who send on one stream ----------------------------------------------------------
+
+
+async def test_two_who_send_never_spend_more_than_was_granted() -> None:
+    limits = Limits(stream_window_bytes=2 * KIB, items_per_checkpoint=2)
+    async with open_pair(limits) as (alice, _), trio.open_nursery() as tasks:
+        _, flow = await open_context(alice, "parrot")
+
+        async def send_many() -> None:
+            for _ in range(100):
+                await flow.send(b"x" * 500)
+
+        for _ in range(3):
+            tasks.start_soon(send_many)
+        for _ in range(300):
+            assert await flow.receive() == b"x" * 500
+        assert alice.is_open
+
+
+async def test_who_waits_for_room_looks_at_the_credit_again() -> None:
+    limits = Limits(stream_window_bytes=KIB, outbox_high_water_bytes=10 * KIB)
+    async with open_pair(limits, capacity=KIB) as (alice, bob), trio.open_nursery() as tasks:
+        _, flow = await open_context(alice, "parrot")
+        call = await start(alice, "echo", b"y" * 20_000)  # more than high water, for a while
+        for _ in range(10):
+            tasks.start_soon(flow.send, b"x" * 600)
+        assert await call.result() == b"y" * 20_000
+        for _ in range(10):
+            assert await flow.receive() == b"x" * 600
+        assert alice.is_open
+        assert bob.is_open
+
+
+@pytest.mark.parametrize("waits", [False, True])
+async def test_a_stream_that_was_closed_takes_nothing_though_the_link_is_crowded(
+    waits: bool,
+) -> None:
+    limits = Limits(outbox_high_water_bytes=KIB)
+    async with open_raw(channel_is_client=True, limits=limits, capacity=KIB) as (peer, channel):
+        call = await start(channel, "parrot", kind="context")
+        await peer.receive()
+        await peer.send({"functype": "context", "cid": call.cid}, {"started": 1, "cid": call.cid})
+        await call.wait_started()
+        flow = call.flow
+        assert flow is not None
+        await flow.send(b"x" * 5000)  # nobody reads it
+        if not waits:
+            flow.close()
+        with trio.fail_after(5):
+            async with trio.open_nursery() as tasks:
+                tasks.start_soon(send_to_closed, flow)
+                await wait_all_tasks_blocked()
+                flow.close()
+
+
+async def send_to_closed(flow: Flow) -> None:
+    with pytest.raises(ChannelClosed):
+        await flow.send(b"x")
