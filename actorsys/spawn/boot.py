@@ -29,7 +29,7 @@ def main(fd: int, parent_pid: int) -> None:
     if lifeline_spec is None:
         sys.exit(_BOOT_FAILED)
     lifeline.arm(fd, parent_pid)
-    os.register_at_fork(after_in_child=_on_fork)
+    os.register_at_fork(after_in_child=lifeline.tie_to_parent)
     faulthandler.enable()
     modules = _prepare(lifeline_spec)
     gc.freeze()
@@ -49,26 +49,6 @@ def _ignore_interrupts() -> None:
     signal.signal(signal.SIGINT, lambda *_: None)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
     signal.signal(signal.SIGTERM, lambda number, _: _early_terminations.append(number))
-
-
-def _on_fork() -> None:
-    """Tie a copy of this process to it: it dies with the actor, and never acts as the actor.
-
-    A copy that comes back into the event loop would read what is sent to the actor, and disturb
-    what the kernel tells it: they share one epoll.
-    """
-    lifeline.tie_to_parent()
-
-    def refuse(*_: object) -> None:
-        os.write(2, b"a forked copy of an actor came back into its event loop, and was ended\n")
-        os._exit(_BOOT_FAILED)
-
-    from ..channel import Outbox
-    from ..channel.tick import TickFlusher
-
-    # It writes at once what it returns, and all else before it waits.
-    setattr(Outbox, "flush", refuse)  # noqa: B010 - not a method of its own
-    setattr(TickFlusher, "before_io_wait", refuse)  # noqa: B010 - as above
 
 
 def _prepare(spec: ActorSpec) -> list[types.ModuleType]:
@@ -100,6 +80,7 @@ def _is_own(filename: str) -> bool:
 
 def _serve(spec: ActorSpec, modules: list[types.ModuleType]) -> None:
     from ..actor.logs import naming_records, show_actor_of_records
+    from .forks import end_returning_copies
     from .local_host import LocalHost
     from .main_task import serve
 
@@ -110,6 +91,7 @@ def _serve(spec: ActorSpec, modules: list[types.ModuleType]) -> None:
         run = functools.partial(run_as_guest, uvloop=spec.bridge.uvloop)
     else:
         from trio import run
+    end_returning_copies()
     show_actor_of_records()
     with naming_records(spec.uid[0]):
         sys.exit(run(serve, spec, modules, LocalHost(_early_terminations)))

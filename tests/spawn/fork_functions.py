@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import time
 
+import trio
+
 
 async def fork_and_wait(path: str) -> int:
     """Fork a copy that stays out of the event loop; return its pid."""
@@ -28,3 +30,22 @@ async def fork_and_return() -> int:
 
 async def add(a: int, b: int) -> int:
     return a + b
+
+
+async def fork_among_others() -> set[int]:
+    """Fork a copy that returns, in a batch with other tasks; return the pids in which those ran."""
+    reader, writer = os.pipe()
+
+    async def note() -> None:
+        os.write(writer, f"{os.getpid()} ".encode())
+
+    async def fork() -> None:
+        await fork_and_return()
+
+    for _ in range(5):  # the scheduler runs a batch in this order, or the other way round
+        async with trio.open_nursery() as tasks:
+            for function in (note, note, fork, note, note):
+                tasks.start_soon(function)
+    os.close(writer)
+    with open(reader) as noted:
+        return set(map(int, noted.read().split()))

@@ -26,3 +26,9 @@ async def test_a_copy_that_comes_back_into_the_loop_is_ended() -> None:
         assert pid not in (0, os.getpid(), portal.pid)
         await wait_until_async(lambda: not is_running(pid), 1)
         assert [await portal.run(remote.add, i, 1) for i in range(50)] == list(range(1, 51))
+
+
+@pytest.mark.slow
+async def test_nothing_else_runs_in_a_copy_that_comes_back() -> None:
+    async with open_worker(MODULE) as portal:
+        assert await portal.run(remote.fork_among_others) == {portal.pid}
