@@ -54,7 +54,7 @@ def _kept(buffer: Buffer) -> Buffer:
     it may leave when another stream is the current one.
     """
     holding = buffer.usable()
-    holding.put_after(holding.order())
+    holding.keep_order()
     return Buffer(holding)
 
 

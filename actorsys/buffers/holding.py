@@ -84,6 +84,10 @@ class Holding:
         """Return what whoever gets it has to wait for: of memory on the host, nothing."""
         return []
 
+    def keep_order(self) -> None:
+        """Have whoever gets it later come after what is queued by now, on the stream of now."""
+        self.put_after(self.order())
+
     def put_after(self, told: list[Any]) -> None:
         """Take what `order` has returned at whoever has handed it over.
 

@@ -128,7 +128,8 @@ class Gpu:
 
     def note_user(self) -> None:
         """Note that the current device works on memory of this one: CuPy lets any do so."""
-        self._other_users |= {self.runtime.current_device()} - {self.number}
+        with self._lock:
+            self._other_users |= {self.runtime.current_device()} - {self.number}
 
     def synchronize(self) -> None:
         """Return when all that this process has queued on its memory is done; it may take long."""

@@ -57,6 +57,7 @@ class Delivery:
         self._at_hand: AtHand[Accepted] = AtHand()
         self._page = TakenPage.create()
         self._credits = 0
+        self._is_pumping = False
 
     def __repr__(self) -> str:
         gate = "open" if self.is_gate_open else "closed"
@@ -108,25 +109,32 @@ class Delivery:
     def _pump(self) -> None:
         """Give the process what it has credit for, and whatever is better than all it has."""
         wiring, queue = self.wiring, self.mailbox.queue
-        if wiring is None or not self.is_gate_open:
+        if wiring is None or not self.is_gate_open or self._is_pumping:
             return
-        while queue and (self._credits > 0 or queue.best > self._at_hand.least):
-            accepted = queue.pop()
-            if self._prefetched:
-                self.mailbox.held += 1
-            self._credits -= 1
-            number = self._at_hand.add(accepted, accepted.envelope.priority)
-            parcel, priority, _ = accepted.envelope
-            age = trio.current_time() - accepted.accepted_at
-            try:
-                wiring.send(ToKernel.MESSAGE, number, priority, parcel, age, accepted.is_asked)
-            except ActorsysError as error:  # a buffer in it was lost while it waited
-                self._on_unsendable(accepted, error)
-                if not self._prefetched:
-                    self._credits += 1  # the process still wants one
-                self.on_taken(number)
+        self._is_pumping = True
+        try:
+            while queue and (self._credits > 0 or queue.best > self._at_hand.least):
+                self._give(wiring, queue.pop())
+        finally:
+            self._is_pumping = False
         if not queue:
             self._on_drained()
+
+    def _give(self, wiring: Wiring, accepted: Accepted) -> None:
+        """Give the process a message; drop one that cannot travel any more."""
+        parcel, priority, _ = accepted.envelope
+        number = self._at_hand.add(accepted, priority)
+        age = trio.current_time() - accepted.accepted_at
+        try:
+            wiring.send(ToKernel.MESSAGE, number, priority, parcel, age, accepted.is_asked)
+        except ActorsysError as error:  # a buffer in it was lost while it waited
+            self._at_hand.remove(number)
+            self._on_unsendable(accepted, error)
+            self.mailbox.make_room()
+            return
+        if self._prefetched:
+            self.mailbox.held += 1
+        self._credits -= 1
 
     # --- out of the hands of the process -------------------------------------------------
 

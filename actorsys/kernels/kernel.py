@@ -34,6 +34,7 @@ from .requests import IncomingRequests, OnRequest
 from .responses import Responses
 from .ring_kernels import KernelState, MailboxOptions
 from .statistics import Counted, KernelStatistics, checked_counts
+from .uuids import is_uuid
 from .wiring import ToKernel, ToRuntime, Wiring
 
 logger = logging.getLogger("actorsys.kernels")
@@ -129,7 +130,8 @@ class Kernel:
         """Tell who waits for a reply, or else the log, of a message that cannot travel any more."""
         logger.error("a message to kernel %r is dropped: %s", self.name, error)
         self._statistics.drop("unreadable")
-        self._asks.answer(accepted.envelope.message_id.bytes, error)
+        if accepted.is_asked:
+            self._asks.answer(accepted.envelope.message_id.bytes, error)
 
     def _drop(self, dropped: Iterable[Accepted], reason: str) -> None:
         """Count messages that the kernel will never see, and tell who waits for a reply."""
@@ -180,6 +182,8 @@ class Kernel:
         if not is_parcel(parcel):
             raise TypeError("a response is a packed message")
         if correlation is not None:
+            if not is_uuid(correlation):
+                raise TypeError("what a response is correlated with is a UUID")
             if self._asks.answer(correlation, parcel):
                 return
             if self._asks.forget_late(correlation):

@@ -12,7 +12,7 @@ from typing import Any
 import trio
 
 from ..actor import Portal, current_actor
-from ..actor.parcels import Parcel, bytes_of
+from ..actor.parcels import Parcel, size_of
 from ..actor.runtime import open_services
 from ..errors import LimitExceeded
 from ..limits import DEFAULT_LIMITS
@@ -306,7 +306,7 @@ class RingKernelRuntime:
     def _enveloped(self, message: Any) -> Envelope:
         envelope = enveloped(message)
         limit = self._limits.max_message_bytes
-        size = len(bytes_of(envelope.parcel))
+        size = size_of(envelope.parcel)
         if size + _FRAME_BYTES > limit:
             raise LimitExceeded(
                 f"the message has {size:,} bytes, the limit is {limit:,} "

@@ -35,6 +35,11 @@ def new_uuid() -> uuid.UUID:
     return made
 
 
+def is_uuid(data: object) -> bool:
+    """Tell whether *data*, which has arrived, can be the bytes of a UUID."""
+    return type(data) is bytes and len(data) == UUID_BYTES
+
+
 def uuid_of(data: bytes) -> uuid.UUID:
     """Return the UUID of 16 bytes.
 

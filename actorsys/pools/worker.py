@@ -13,7 +13,6 @@ from ..errors import (
     ActorsysError,
     ActorUnavailable,
     ContextCancelled,
-    EncodeError,
     LimitExceeded,
     RemoteProtocolError,
     retell,
@@ -160,7 +159,7 @@ class Worker:
         number = self._next_number
         try:
             frame = self._line.encode(self._message(number, job, self._channel))
-        except (EncodeError, LimitExceeded) as error:
+        except ActorsysError as error:
             self._scheduler.end(job, None, _naming_argument(job, self._channel, error))
             return
         if not self.at_hand:
@@ -276,8 +275,8 @@ def _naming_argument(job: Job, channel: Channel, error: Exception) -> Exception:
     for place, value in places:
         try:
             channel.codec.measure({"return": value}, channel.session.peer_max_frame_bytes)
-        except EncodeError as reason:
-            return EncodeError(f"{place} of {job.function}: {reason}")
         except LimitExceeded:
             continue
+        except ActorsysError as reason:
+            return retell(reason, f"{place} of {job.function}")
     return error

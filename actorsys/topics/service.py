@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 import trio
@@ -10,6 +11,7 @@ from ..actor import Context, MsgStream, current_actor
 from ..actor.parcels import Parcel, bytes_of, is_parcel
 from ..channel import Flow, context
 from ..errors import (
+    BufferFault,
     BufferLost,
     ChannelBroken,
     ChannelClosed,
@@ -21,6 +23,9 @@ from .broker import Broker, check_fits
 from .pattern import check_topic
 from .subscriber import Delivery, Subscriber, WhenFull
 
+_logger = logging.getLogger("actorsys.topics")
+
+_UNREADABLE = b"\xc1"  # no msgpack: who listens is told that this item cannot be had
 _LINK_LOST = (ChannelBroken, ChannelClosed)
 """What is raised where nobody is there any more, or this actor is leaving."""
 
@@ -116,6 +121,9 @@ def _encode(flow: Flow, delivery: Delivery) -> EncodedFrame:
         return flow.encode([topic, parcel, dropped])
     except BufferLost:  # its lender has ended; who listens is told so when it is unpacked
         return flow.encode([topic, bytes_of(parcel), dropped])
+    except BufferFault as error:  # by its name it could be had, but perhaps too early
+        _logger.error("an item of topic %r cannot be passed on: %s", topic, error)
+        return flow.encode([topic, _UNREADABLE, dropped])
 
 
 def _checked(parcel: Any, broker: Broker) -> Parcel:
