@@ -8,11 +8,14 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterable
+from contextlib import nullcontext
+from typing import Any
 
 import pytest
 import trio
 
 import actorsys
+from actorsys.testing import fake_cuda
 from scripts.rings import (
     buffers,
     cancelling,
@@ -111,6 +114,28 @@ def test_what_outlives_its_parent_is_found() -> None:
         assert tree.wait_gone("r", 0.05) >= 0.05
         assert len(tree.living()) == 1
     assert tree.living() == []
+
+
+@pytest.mark.parametrize("is_fault", [True, False])
+def test_memory_may_be_looked_at_while_its_process_is_killed_and_not_else(
+    monkeypatch: pytest.MonkeyPatch, is_fault: bool
+) -> None:
+    class Lender:
+        pid = os.getpid() if is_fault else 2**22 + 1
+
+        async def run(self, *_: Any) -> int:
+            return 0
+
+    def find_rule_broken(*_: Any) -> int:
+        raise fake_cuda.CudaRuleBroken("its process has ended")
+
+    async def lend_and_borrow() -> None:
+        async with actorsys.open_nursery(limits=buffers.LIMITS):
+            with pytest.raises(fake_cuda.CudaRuleBroken) if is_fault else nullcontext():
+                await buffers._lend_and_borrow(Lender(), "cpu", [], buffers.Findings())  # type: ignore[arg-type]
+
+    monkeypatch.setattr(lenders, "wrong_in", find_rule_broken)
+    trio.run(lend_and_borrow)
 
 
 def test_what_is_not_given_back_is_found(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:

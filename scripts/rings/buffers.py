@@ -20,6 +20,7 @@ import trio
 import actorsys
 from actorsys import Buffer, Limits, Portal
 from actorsys.limits import KIB
+from actorsys.memory import is_alive
 from actorsys.testing import fake_cuda
 
 from .figure import Figure
@@ -127,6 +128,10 @@ async def _lend_and_borrow(
             return
         except (actorsys.BufferLost, actorsys.EncodeError):
             continue  # an answer has arrived, and its buffer is lost already
+        except fake_cuda.CudaRuleBroken:
+            if portal.pid is None or is_alive(portal.pid):
+                raise
+            return  # it was killed while its memory was looked at, which nobody can know before
         findings.hand_overs += 2
         del borrowed[:-2]
 
