@@ -123,7 +123,12 @@ def test_memory_may_be_looked_at_while_its_process_is_killed_and_not_else(
     class Lender:
         pid = os.getpid() if is_fault else 2**22 + 1
 
+        calls = 0
+
         async def run(self, *_: Any) -> int:
+            self.calls += 1
+            if self.calls > 2:
+                raise actorsys.ActorUnavailable("its process has ended", may_have_run=False)
             return 0
 
     def find_rule_broken(*_: Any) -> int:

@@ -131,7 +131,7 @@ async def _lend_and_borrow(
         except fake_cuda.CudaRuleBroken:
             if portal.pid is None or is_alive(portal.pid):
                 raise
-            return  # it was killed while its memory was looked at, which nobody can know before
+            continue  # it was killed while its memory was looked at, which nobody can know before
         findings.hand_overs += 2
         del borrowed[:-2]
 
