@@ -1,4 +1,4 @@
-"""Offered to an actor beside `fake_device`, each of these breaks one rule of the protocol."""
+"""Offered to an actor beside `fake_gpu`, each of these breaks one rule of the protocol."""
 
 from __future__ import annotations
 

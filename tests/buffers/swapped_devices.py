@@ -1,4 +1,4 @@
-"""Offered to an actor, this gives it two devices, in the other order than `fake_device` does."""
+"""Offered to an actor, this gives it two devices, in the other order than `fake_gpu` does."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from actorsys.limits import KIB
 from actorsys.testing import fake_cuda
 from actorsys.testing.fake_cuda import FakeCuda
 
-MODULES = [remote.__name__, "fake_device", broken_devices.__name__]
+MODULES = [remote.__name__, "fake_gpu", broken_devices.__name__]
 COUNT = 10_000
 ONE_BUFFER = Limits(max_buffer_bytes=64 * KIB)
 

@@ -55,7 +55,7 @@ def _host() -> Iterator[Place]:
 
 def _fake() -> Iterator[Place]:
     fake = fake_cuda.install()
-    yield Place("cuda:0", [remote.__name__, "fake_device"])
+    yield Place("cuda:0", [remote.__name__, "fake_gpu"])
     gc.collect()
     assert (fake.broken, fake.used_bytes, fake.mapped_bytes) == ([], 0, 0)
     fake_cuda.uninstall(fake)

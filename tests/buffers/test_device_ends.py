@@ -26,7 +26,7 @@ from actorsys.testing import Simulation, fake_cuda
 from actorsys.testing.fake_cuda import FakeCuda
 
 HERE = [remote.__name__]
-MODULES = [remote.__name__, "fake_device"]
+MODULES = [remote.__name__, "fake_gpu"]
 DEVICE = "cuda:0"
 COUNT = 1000
 

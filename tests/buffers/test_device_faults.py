@@ -28,7 +28,7 @@ from actorsys.limits import KIB, MIB
 from actorsys.testing import cancel_at_every_step, fake_cuda
 from actorsys.testing.fake_cuda import FakeCuda
 
-MODULES = [remote.__name__, "fake_device"]
+MODULES = [remote.__name__, "fake_gpu"]
 DEVICE = "cuda:0"
 COUNT = 1000
 NO_PID = 2**22 + 1  # above the largest that Linux gives

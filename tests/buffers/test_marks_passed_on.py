@@ -12,7 +12,7 @@ DEVICE = "cuda:0"
 
 async def test_who_has_no_device_hands_a_buffer_on_as_often_as_it_likes() -> None:
     async with actorsys.open_nursery() as nursery:
-        modules = [remote.__name__, "fake_device"]
+        modules = [remote.__name__, "fake_gpu"]
         workers = [await nursery.start_actor(name, modules=modules) for name in ("one", "two")]
         buffer = await workers[0].run(remote.make_kept, 1000, DEVICE, 0.0)
         for worker in workers:
