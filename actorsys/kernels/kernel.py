@@ -127,7 +127,7 @@ class Kernel:
         self._drop([accepted], "overflow")
 
     def _on_unsendable(self, accepted: Accepted, error: ActorsysError) -> None:
-        """Tell who waits for a reply, or else the log, of a message that cannot travel any more."""
+        """Tell the log, and who waits for a reply, of a message that cannot travel any more."""
         logger.error("a message to kernel %r is dropped: %s", self.name, error)
         self._statistics.drop("unreadable")
         if accepted.is_asked:
