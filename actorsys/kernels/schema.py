@@ -25,15 +25,25 @@ TAG_KEY = "@"
 VERSION_KEY = "@version"
 FIRST_VERSION = 1
 
+_new = object.__new__
+_set_attribute = object.__setattr__  # messages refuse to be changed in any other way
+
 Convert = Callable[[Any], Any]
 Upgrade = Callable[[dict[str, Any]], dict[str, Any]]
 
 
+_NO_VALUE: Any = object()
+
+
 class Form(NamedTuple):
-    """How values of one annotated type are written, and how they are read back."""
+    """How values of one annotated type are written, and how they are read back.
+
+    ``unchanged`` is a value that travels as it is: None, where the type says that it may be.
+    """
 
     write: Convert
     read: Convert
+    unchanged: Any = _NO_VALUE
 
 
 class Schema:
@@ -49,7 +59,7 @@ class Schema:
         self._get_all = attrgetter(*self._names)
         self._name_set = frozenset(self._names)
         self._has_slots = any("__slots__" in vars(base) for base in cls.__mro__[1:-1])
-        self._forms: list[tuple[str, Convert, Convert]] | None = None
+        self._forms: list[tuple[str, Convert, Convert, Any]] | None = None
 
     def __repr__(self) -> str:
         return f"<Schema of {self.tag}: {', '.join(self._names)}>"
@@ -82,8 +92,10 @@ class Schema:
             fields = self._fields_of(message)
         name = ""
         try:
-            for name, write, _ in self._forms or self.forms:
-                fields[name] = write(fields[name])
+            for name, write, _, unchanged in self._forms or self.forms:
+                value = fields[name]
+                if value is not unchanged:
+                    fields[name] = write(value)
         except EncodeError as error:
             raise self.name_field(name, error) from None
         except (KeyError, ValueError) as error:
@@ -124,14 +136,16 @@ class Schema:
             fields = self._upgraded(fields, version)
         if tuple(fields) != self._names and fields.keys() != self._name_set:
             fields = self._completed(fields)
-        for name, _, read in self._forms or self.forms:
-            fields[name] = read(fields[name])
-        made: Any = object.__new__(self._cls)
+        for name, _, read, unchanged in self._forms or self.forms:
+            value = fields[name]
+            if value is not unchanged:
+                fields[name] = read(value)
+        made: Any = _new(self._cls)
         if not self._has_slots:
-            object.__setattr__(made, "__dict__", fields)
+            _set_attribute(made, "__dict__", fields)
             return made
         for name, value in fields.items():
-            object.__setattr__(made, name, value)
+            _set_attribute(made, name, value)
         return made
 
     def _upgraded(self, fields: dict[str, Any], version: object) -> dict[str, Any]:
@@ -158,16 +172,16 @@ class Schema:
 
     def _written(self, name: str, default: Any) -> Any:
         """Return *default* as if it had arrived."""
-        for formed, write, _ in self.forms:
-            if formed == name:
+        for formed, write, _, unchanged in self.forms:
+            if formed == name and default is not unchanged:
                 return write(default)
         return default
 
     # --- forms ---------------------------------------------------------------------------
 
     @property
-    def forms(self) -> list[tuple[str, Convert, Convert]]:
-        """The fields that are not passed on as they are: name, how to write, how to read.
+    def forms(self) -> list[tuple[str, Convert, Convert, Any]]:
+        """The fields that are not passed on as they are: each its name, and what its form says.
 
         They are found at the first use: only then all classes that annotations name exist.
         """
@@ -216,7 +230,7 @@ def _form_of_class(cls: type) -> Form | None:
     if cls is tuple:
         return _form_of_tuple((Any, ...))
     if issubclass(cls, uuid.UUID):
-        return Form(_write_uuid, _read_uuid)
+        return Form(_write_uuid, uuid_of)
     if issubclass(cls, datetime.datetime):
         return Form(_write_datetime, _read_datetime)
     if hasattr(cls, SCHEMA_ATTRIBUTE):
@@ -236,14 +250,6 @@ def _write_uuid(value: Any) -> bytes:
     if type(value) is not uuid.UUID:
         raise _unfitting("UUID", value)
     return value.bytes
-
-
-def _read_uuid(value: Any) -> uuid.UUID:
-    if type(value) is uuid.UUID:
-        return value
-    if type(value) is not bytes:
-        raise ValueError("a UUID travels as bytes")
-    return uuid_of(value)
 
 
 def _write_datetime(value: Any) -> str:
@@ -294,10 +300,17 @@ def _form_of_optional(args: tuple[Any, ...]) -> Form | None:
     form = form_of(rest[0]) if len(rest) == 1 else None
     if form is None:
         return None
-    write, read = form
-    return Form(
-        lambda value: None if value is None else write(value),
-        lambda value: None if value is None else read(value),
+    return Form(form.write, form.read, unchanged=None)
+
+
+def _in_one_step(form: Form) -> tuple[Convert, Convert]:
+    """Return how to write and to read any value of *form*, also the one that does not change."""
+    write, read, unchanged = form
+    if unchanged is _NO_VALUE:
+        return write, read
+    return (
+        lambda value: value if value is unchanged else write(value),
+        lambda value: value if value is unchanged else read(value),
     )
 
 
@@ -306,7 +319,7 @@ def _form_of_tuple(args: tuple[Any, ...]) -> Form:
         inner = form_of(args[0])
         if inner is None:
             return Form(_write_tuple, tuple)
-        write, read = inner
+        write, read = _in_one_step(inner)
         return Form(
             lambda value: [write(item) for item in _write_tuple(value)],
             lambda value: tuple([read(item) for item in value]),
@@ -315,7 +328,7 @@ def _form_of_tuple(args: tuple[Any, ...]) -> Form:
         getattr(arg, "__unpacked__", False) for arg in args
     ):
         return Form(_write_tuple, tuple)
-    forms = [form_of(arg) or _AS_IT_IS for arg in args]
+    forms = [_in_one_step(form_of(arg) or _AS_IT_IS) for arg in args]
 
     def check(value: Any) -> Any:
         if len(value) != len(forms):
@@ -323,8 +336,8 @@ def _form_of_tuple(args: tuple[Any, ...]) -> Form:
         return value
 
     return Form(
-        lambda value: [f.write(v) for f, v in zip(forms, check(_write_tuple(value)), strict=True)],
-        lambda value: tuple([f.read(v) for f, v in zip(forms, value, strict=True)]),
+        lambda value: [w(v) for (w, _), v in zip(forms, check(_write_tuple(value)), strict=True)],
+        lambda value: tuple([r(v) for (_, r), v in zip(forms, value, strict=True)]),
     )
 
 
@@ -341,7 +354,7 @@ def _form_of_list(args: tuple[Any, ...]) -> Form | None:
     inner = form_of(args[0])
     if inner is None:
         return None
-    write, read = inner
+    write, read = _in_one_step(inner)
 
     def write_list(value: Any) -> list[Any]:
         if not isinstance(value, (list, tuple)):
@@ -359,14 +372,15 @@ def _form_of_dict(args: tuple[Any, ...]) -> Form | None:
     key_form, value_form = None if is_tuple else form_of(key_hint), form_of(value_hint)
     if key_form is None and value_form is None:
         return None
-    keys, values = key_form or _AS_IT_IS, value_form or _AS_IT_IS
+    write_key, read_key = _in_one_step(key_form or _AS_IT_IS)
+    write_value, read_value = _in_one_step(value_form or _AS_IT_IS)
 
     def write(value: Any) -> dict[Any, Any]:
         if not isinstance(value, dict):
             raise _unfitting("dict", value)
-        return {keys.write(k): values.write(v) for k, v in value.items()}
+        return {write_key(k): write_value(v) for k, v in value.items()}
 
-    return Form(write, lambda value: {keys.read(k): values.read(v) for k, v in value.items()})
+    return Form(write, lambda value: {read_key(k): read_value(v) for k, v in value.items()})
 
 
 def _unfitting(expected: str, value: object) -> EncodeError:

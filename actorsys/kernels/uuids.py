@@ -40,14 +40,16 @@ def is_uuid(data: object) -> bool:
     return type(data) is bytes and len(data) == UUID_BYTES
 
 
-def uuid_of(data: bytes) -> uuid.UUID:
-    """Return the UUID of 16 bytes.
+def uuid_of(data: object) -> uuid.UUID:
+    """Return the UUID of 16 bytes, which have arrived; one that is a UUID already, as it is.
 
     Raises:
-      ValueError: there are more or fewer.
+      ValueError: it is neither.
     """
-    if len(data) != UUID_BYTES:
-        raise ValueError(f"a UUID has {UUID_BYTES} bytes")
+    if type(data) is not bytes or len(data) != UUID_BYTES:
+        if type(data) is uuid.UUID:
+            return data
+        raise ValueError(f"a UUID travels as {UUID_BYTES} bytes")
     made = _new(uuid.UUID)
     _set_int(made, int.from_bytes(data, "big"))
     _set_safety(made, _UNKNOWN)
