@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections import deque
+from typing import TYPE_CHECKING
 
 from ..errors import ActorsysError
 from ..wire import EncodedFrame
 from .flow import Flow
 from .waiters import Waiters
+
+if TYPE_CHECKING:
+    from .reader import Reader
 
 
 class Backlog:
@@ -61,6 +65,11 @@ class Backlog:
     def is_behind(self) -> bool:
         """Whether something that was put here is not with the kernel of this machine yet."""
         return bool(self._kept) or self._flow.is_behind
+
+    @property
+    def reader(self) -> Reader:
+        """What reads the link that brings the answers."""
+        return self._flow.reader
 
     def flush(self) -> None:
         """Write what the stream has taken, in place of at the end of the scheduler's tick."""

@@ -106,7 +106,7 @@ class OutgoingCall:
         """
         try:
             while not self.has_ended:
-                await self._changed.wait()
+                await self.channel.reader.wait(self._changed)
         except BaseException as reason:
             await self.abandon(reason)
             raise
@@ -121,7 +121,7 @@ class OutgoingCall:
         """Wait for a context's handshake value, or a stream's acceptance, and return it."""
         try:
             while self._state in (CallState.ASKED, CallState.GREETING):
-                await self._changed.wait()
+                await self.channel.reader.wait(self._changed)
         except BaseException as reason:
             await self.abandon(reason)
             self.forget()
@@ -136,7 +136,7 @@ class OutgoingCall:
     async def wait_ended(self) -> None:
         """Wait for the end of the call, whatever it is; raises nothing of it."""
         while not self.has_ended:
-            await self._changed.wait()
+            await self.channel.reader.wait(self._changed)
 
     @enable_ki_protection
     async def abandon(self, reason: BaseException) -> None:

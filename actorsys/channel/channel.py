@@ -1,7 +1,6 @@
-"""One link: its reader, what it sends, its end.
+"""One link: what it sends, what it runs, its end.
 
-One task at a time reads. It never waits for user code, so cancellations and results overtake a
-stuck stream. Whatever is to be written goes through the outbox.
+Whatever is to be written goes through the outbox, and whatever arrives through the reader.
 """
 
 from __future__ import annotations
@@ -27,14 +26,14 @@ from ..errors import (
 )
 from ..limits import Limits
 from ..transport import Transport
-from ..wire import Codec, EncodedFrame, FrameReader, Kind, Session, parse_message
-from ..wire.codec import HEADER_BYTES
+from ..wire import Codec, EncodedFrame, Kind, Session
 from .call import OutgoingCall
 from .call_table import CallTable
-from .dispatch import Dispatcher, Job, Service
+from .dispatch import Dispatcher, Service
 from .exposure import RUNTIME_NS
 from .heartbeat import wait_silent
 from .outbox import Outbox
+from .reader import Reader
 from .remote_errors import pack_error
 from .tick import Flushable, acquire_flusher, release_flusher
 
@@ -60,7 +59,7 @@ class Channel:
     reason, which is then in ``reason``; calls in flight end when `fail_calls` is told why.
 
     With *is_remote*, the peer is on another machine: it is given up when it falls silent, or does
-    not read. ``reads`` counts what was received from it.
+    not read.
     """
 
     def __init__(
@@ -81,17 +80,15 @@ class Channel:
         self._flusher = acquire_flusher()
         patience = limits.write_deadline_seconds if is_remote else math.inf
         self.outbox = Outbox(transport, self._flusher, limits, patience)
-        self.reads = 0
         self._unheard_at = -1
         self._patience: set[trio.CancelScope] = set()
         self._has_lost_patience = False
         self.is_remote = is_remote
         self._transport = transport
         self._run_call = service.run_call
-        self._frames = FrameReader(limits.max_message_bytes, limits.segment_bytes)
-        self._leftover = leftover
         self.table = CallTable(is_client=session.is_client)
-        self._dispatcher = Dispatcher(self, service)
+        dispatcher = Dispatcher(self, service)
+        self.reader = Reader(transport, self._flusher, self.codec, dispatcher, limits, leftover)
         self._make_error: MakeError | None = None
         self._tasks: trio.Nursery | None = None
 
@@ -308,87 +305,33 @@ class Channel:
 
     # --- receiving -----------------------------------------------------------------------
 
+    @property
+    def reads(self) -> int:
+        """How often something was received."""
+        return self.reader.reads
+
     @enable_ki_protection
     async def _read_or_run(self) -> None:
-        """Read until a call is the last thing that was read; then run it right here.
+        """Read until there are calls to run; then run the last of them right here.
 
         Another task goes on reading. So a call is run by the task that read it, one pass of the
         scheduler earlier than a new task could.
         """
         tasks = self._tasks
         assert tasks is not None
-        job = await self._read_until_job_or_loss()
-        if job is None:
-            tasks.cancel_scope.cancel()
-        else:
+        jobs = await self.reader.read()
+        if jobs:
+            last = jobs.pop()
+            for job in jobs:
+                tasks.start_soon(self._run_call, *job)
             tasks.start_soon(self._read_or_run)
-            await self._run_call(*job)
-
-    async def _read_until_job_or_loss(self) -> Job | None:
-        """Return a call to run, or None when the link is lost; the reason is noted then."""
-        try:
-            job = await self._read_until_job()
-            if job is not None:
-                return job
-            self._lose(ChannelBroken("the peer closed the link"))
-        except ProtocolError as error:
-            self._lose(error)
-            self._tell_peer(error)
-        except trio.BrokenResourceError as error:
-            self._lose(ChannelBroken(f"the link broke: {error}"))
-        except trio.ClosedResourceError:
-            self._lose(ChannelClosed("this link was closed"))
-        return None
-
-    async def _read_until_job(self) -> Job | None:
-        """Read and dispatch until a call is to be run; return None at the end of the stream."""
-        frames, transport = self._frames, self._transport
-        chunk_bytes = self.limits.receive_chunk_bytes
-        if self._leftover:
-            frames.feed(self._leftover)
-            self._leftover = b""
-            job = self._dispatch_frames()
-            if job is not None:
-                return job
-        while True:
-            memory = frames.large_rest()
-            if memory is None:
-                data = await transport.receive_some(chunk_bytes)
-                count = len(data)
-                frames.feed(data)  # type: ignore[arg-type]
-            else:
-                count = await transport.receive_into(memory)
-                frames.fill(count)
-            if not count:
-                return None
-            self.reads += 1
-            job = self._dispatch_frames()
-            if job is not None:
-                return job
-
-    def _dispatch_frames(self) -> Job | None:
-        """Dispatch what has arrived whole; return the last call in it, start those before."""
-        decode, dispatch = self.codec.decode, self._dispatcher.dispatch
-        job: Job | None = None
-        try:
-            for frame in self._frames:
-                raw, fault = decode(frame)
-                if type(frame) is bytearray and not self.codec.frame_is_shared:
-                    self._frames.recycle(frame)
-                following = dispatch(parse_message(raw, fault, len(frame) + HEADER_BYTES))
-                if following is not None:
-                    if job is not None:
-                        self._start(job)
-                    job = following
-        except BaseException:
-            if job is not None:
-                self._start(job)
-            raise
-        return job
-
-    def _start(self, job: Job) -> None:
-        assert self._tasks is not None
-        self._tasks.start_soon(self._run_call, *job)
+            await self._run_call(*last)
+        else:
+            assert self.reader.end is not None
+            self._lose(self.reader.end)
+            if isinstance(self.reader.end, ProtocolError):
+                self._tell_peer(self.reader.end)
+            tasks.cancel_scope.cancel()
 
     def _tell_peer(self, error: Exception) -> None:
         """Tell the peer why the link is about to be closed, if that can be done at once."""

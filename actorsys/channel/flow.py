@@ -20,6 +20,7 @@ from .waiters import Waiters
 
 if TYPE_CHECKING:
     from .channel import Channel
+    from .reader import Reader
     from .tick import Flushable
 
 
@@ -120,7 +121,7 @@ class Flow:
         outbox = self._channel.outbox
         while not self._is_over:
             if self._credit.available <= 0:
-                await self._changed.wait()
+                await self._channel.reader.wait(self._changed)
             elif outbox.is_full and outbox.broken is None:
                 await outbox.wait_progress()
             else:
@@ -165,6 +166,11 @@ class Flow:
         """Wait until it is, or the link is lost."""
         await self._channel.wait_flushed()
 
+    @property
+    def reader(self) -> Reader:
+        """What reads the link that brings the items."""
+        return self._channel.reader
+
     def divert(self, sink: Callable[[Any], None]) -> None:
         """Pass items to *sink*, in the reader's task, in place of keeping them for `receive`.
 
@@ -193,7 +199,7 @@ class Flow:
                 raise ChannelClosed("this stream was closed here")
             if self._peer_stopped:
                 raise trio.EndOfChannel
-            await self._changed.wait()
+            await self._channel.reader.wait(self._changed)
         return self._take()
 
     def _take(self) -> Any:

@@ -5,24 +5,35 @@ trio's `ParkingLot` with less: every call has one of these, and every message lo
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
+
 import outcome
 import trio
 from trio.lowlevel import enable_ki_protection
 
+if TYPE_CHECKING:
+    from .reader import Reader
+
 
 class Waiters:
-    """The tasks that wait at one place, in order."""
+    """The tasks that wait at one place, in order.
 
-    __slots__ = ("_tasks",)
+    If what they wait for comes over a link, its `Reader` may let one of them read it. That one is
+    not in the order; ``read_by`` is the reader it does so with, None while there is none.
+    """
+
+    __slots__ = ("_tasks", "read_by")
 
     def __init__(self) -> None:
+        self.read_by: Reader | None = None
         self._tasks: list[trio.lowlevel.Task] = []
 
     def __repr__(self) -> str:
-        return f"<Waiters: {len(self._tasks)}>"
+        return f"<Waiters: {len(self._tasks) + (self.read_by is not None)}>"
 
     def __bool__(self) -> bool:
-        return bool(self._tasks)
+        return bool(self._tasks) or self.read_by is not None
 
     @enable_ki_protection
     async def wait(self) -> None:
@@ -62,17 +73,30 @@ class Waiters:
             for task in tasks:
                 trio.lowlevel.reschedule(task)
             tasks.clear()
+        if self.read_by is not None:
+            self._end_reading()
 
     @enable_ki_protection
     def wake_one(self) -> None:
         """Wake the task that has waited longest, if any waits."""
         if self._tasks:
             trio.lowlevel.reschedule(self._tasks.pop(0))
+        elif self.read_by is not None:
+            self._end_reading()
+
+    def _end_reading(self) -> None:
+        reader, self.read_by = self.read_by, None
+        assert reader is not None
+        reader.interrupt()
 
     def wake_soon(self) -> None:
         """Wake them from between two scheduler passes.
 
         There, the length of the coming sleep has been decided already; this shortens it.
         """
-        if self._tasks:
+        if self:
             trio.lowlevel.current_trio_token().run_sync_soon(self.wake)
+
+
+Wait = Callable[[Waiters], Awaitable[None]]
+"""Waits as `Waiters.wait` does, maybe by reading the link that will bring what is waited for."""

@@ -6,19 +6,20 @@ from collections import OrderedDict
 from collections.abc import Callable, Container
 
 from ..actor.parcels import Parcel
-from ..channel.waiters import Waiters
+from ..channel.waiters import Wait, Waiters
 
 _MAX_LATE = 10_000  # replies that are owed to nobody any more; an older one would be a response
 
 
 class Ask:
-    """Somebody who waits for the reply to the message with the id *key*."""
+    """Somebody who waits, by *wait*, for the reply to the message with the id *key*."""
 
-    def __init__(self, key: bytes) -> None:
+    def __init__(self, key: bytes, wait: Wait) -> None:
         self.key = key
         self.is_sent = False
         self.has_ended = False
         self._reply: Parcel | Exception = b""
+        self._wait = wait
         self._done = Waiters()
 
     def __repr__(self) -> str:
@@ -28,7 +29,7 @@ class Ask:
     async def wait(self) -> Parcel:
         """Return the reply, packed, or raise why there is none."""
         while not self.has_ended:
-            await self._done.wait()
+            await self._wait(self._done)
         if isinstance(self._reply, Exception):
             raise self._reply
         return self._reply
@@ -42,9 +43,13 @@ class Ask:
 
 
 class Asks:
-    """The asks of one kernel, by the id of their message. Owned by a `Kernel`."""
+    """The asks of one kernel, by the id of their message. Owned by a `Kernel`.
 
-    def __init__(self) -> None:
+    *wait* waits for what its process sends.
+    """
+
+    def __init__(self, wait: Wait) -> None:
+        self._wait = wait
         self._waiting: dict[bytes, Ask] = {}
         self._late: OrderedDict[bytes, None] = OrderedDict()
 
@@ -59,7 +64,7 @@ class Asks:
         """
         if key in self._waiting:
             raise ValueError(f"somebody waits for the reply to message {key.hex()} already")
-        ask = self._waiting[key] = Ask(key)
+        ask = self._waiting[key] = Ask(key, self._wait)
         return ask
 
     def close(self, ask: Ask) -> None:

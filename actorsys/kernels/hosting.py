@@ -99,6 +99,11 @@ class KernelHost:
         if self._untold is not None:
             self._send(ToRuntime.TAKEN)
 
+    async def _wait(self) -> None:
+        """Wait for anything that the runtime sends."""
+        assert self.wiring is not None
+        await self.wiring.reader.wait(self._changed)
+
     # --- taking --------------------------------------------------------------------------
 
     @enable_ki_protection
@@ -120,15 +125,15 @@ class KernelHost:
             elif self.should_terminate:
                 return None
             elif not self.is_active:
-                await self._changed.wait()
+                await self._wait()
             else:
                 self._want_more()
                 if seconds == math.inf:  # by far the most common, and a scope costs its time
-                    await self._changed.wait()
+                    await self._wait()
                     continue
                 before = trio.current_time()
                 with trio.move_on_after(seconds) as patience:
-                    await self._changed.wait()
+                    await self._wait()
                 if patience.cancelled_caught:
                     return None
                 seconds -= trio.current_time() - before
@@ -198,7 +203,7 @@ class KernelHost:
     async def wait_active(self) -> None:
         """Wait until messages may be taken, or the kernel shall end."""
         while not (self.is_active or self.should_terminate):
-            await self._changed.wait()
+            await self._wait()
 
     # --- handing out ---------------------------------------------------------------------
 

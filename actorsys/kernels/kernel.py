@@ -16,6 +16,7 @@ from ..actor import Portal
 from ..actor.parcels import Parcel, is_parcel
 from ..actor.runtime import open_services
 from ..channel import Channel
+from ..channel.waiters import Waiters
 from ..errors import (
     ActorsysError,
     ActorUnavailable,
@@ -68,8 +69,8 @@ class Kernel:
         self._delivery = Delivery(
             options, self._on_overflow, self._on_unsendable, self.life.note_change
         )
-        self._responses = Responses(name, options.output_queue_size)
-        self._asks = Asks()
+        self._responses = Responses(name, options.output_queue_size, self._wait)
+        self._asks = Asks(self._wait)
         self._requests = IncomingRequests(on_request, limits.max_text_chars)
         self._channel: Channel | None = None
         self._tasks: trio.Nursery | None = None
@@ -86,6 +87,11 @@ class Kernel:
     def _wiring(self) -> Wiring | None:
         """The link to its process, None while there is none."""
         return self._delivery.wiring
+
+    async def _wait(self, waiters: Waiters) -> None:
+        """Wait as `Waiters.wait` does, for something that its process sends."""
+        wiring = self._delivery.wiring
+        await (waiters.wait() if wiring is None else wiring.reader.wait(waiters))
 
     # --- sending to it -------------------------------------------------------------------
 

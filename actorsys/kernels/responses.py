@@ -8,7 +8,7 @@ from collections.abc import Callable
 import trio
 
 from ..actor.parcels import Parcel
-from ..channel.waiters import Waiters
+from ..channel.waiters import Wait, Waiters
 from ..errors import ReceiveTimeout
 from .priority_queue import PriorityQueue
 
@@ -19,15 +19,16 @@ class Responses:
     """A queue of at most *capacity* responses, and how many of them were received.
 
     Owned by a `Kernel`. Its process is given room for as many, and waits when it has used it up;
-    it is told in portions of what was freed since.
+    it is told in portions of what was freed since. *wait* waits for what it sends.
     """
 
-    def __init__(self, kernel_name: str, capacity: int) -> None:
+    def __init__(self, kernel_name: str, capacity: int, wait: Wait) -> None:
         self._kernel_name = kernel_name
         self._capacity = capacity
         self._queue: PriorityQueue[Parcel] = PriorityQueue()
         self._freed = 0
         self._make_end: Callable[[], Exception] | None = None
+        self._wait_for = wait
         self._has_one = Waiters()
 
     def __repr__(self) -> str:
@@ -78,7 +79,7 @@ class Responses:
         while not self._queue:
             if self._make_end is not None:
                 raise self._make_end()
-            await self._has_one.wait()
+            await self._wait_for(self._has_one)
 
     def take_freed(self) -> int:
         """Return how much room was freed since it was told last; 0 until half of it was."""

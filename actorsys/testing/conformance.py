@@ -24,7 +24,7 @@ from typing import TypeVar
 import trio
 from trio.testing import assert_checkpoints, check_two_way_stream, wait_all_tasks_blocked
 
-from ..transport import Listener, Transport
+from ..transport import Listener, ReceiveInterrupted, Transport
 
 T = TypeVar("T")
 MakePair = Callable[[], Awaitable[tuple[Transport, Transport]]]
@@ -365,6 +365,75 @@ async def a_cancelled_receive_loses_nothing(subject: Subject) -> None:
         count = await far.receive_into(memory)
         assert subject.is_enough(count, 5), f"received {count} of 5 bytes"
         assert bytes(memory[:count]) + await _drain(far, 5 - count) == b"hello"
+
+
+@_transport_check
+async def an_interrupted_receive_loses_nothing(subject: Subject) -> None:
+    """Raise `ReceiveInterrupted` in a task that receives, where that is promised."""
+    async with subject.open_pair() as (near, far):
+        if not far.can_interrupt:
+            return
+
+        async def be_interrupted() -> None:
+            with _raises(ReceiveInterrupted):
+                await far.receive_into(memoryview(bytearray(5)))
+
+        for _ in range(2):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(be_interrupted)
+                await wait_all_tasks_blocked()
+                far.interrupt()
+        await near.send_all(b"hello")
+        far.interrupt()
+        assert await _drain(far, 5) == b"hello", "it is for who receives, and nobody did"
+
+
+@_transport_check
+async def an_interrupted_receive_does_not_end_a_send(subject: Subject) -> None:
+    """Let a task that waits for room go on waiting while a task that receives is interrupted."""
+    async with subject.open_pair(is_clogged=True) as (near, far):
+        if not near.can_interrupt:
+            return
+        _fill(far)
+        may_send = trio.Event()
+
+        async def wait_for_room() -> None:
+            await near.wait_send_all_might_not_block()
+            may_send.set()
+
+        async def receive_until_interrupted() -> None:
+            with _raises(ReceiveInterrupted):
+                await _receive_for_ever(near)
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(wait_for_room)
+            nursery.start_soon(receive_until_interrupted)
+            await wait_all_tasks_blocked()
+            near.interrupt()
+            await wait_all_tasks_blocked()
+            assert not may_send.is_set(), "there is no room"
+            nursery.start_soon(_receive_for_ever, far)
+            await may_send.wait()
+            nursery.cancel_scope.cancel()
+
+
+@_transport_check
+async def closing_is_no_interruption(subject: Subject) -> None:
+    """Raise `trio.ClosedResourceError` though the receiving task was interrupted before."""
+    async with subject.open_pair() as (near, _):
+        if not near.can_interrupt:
+            return
+
+        async def receive() -> None:
+            with _raises(trio.ClosedResourceError):
+                await near.receive_some()
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(receive)
+            await wait_all_tasks_blocked()
+            near.interrupt()
+            await near.aclose()
+            near.interrupt()
 
 
 @_transport_check

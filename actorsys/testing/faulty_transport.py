@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 
 import trio
 
-from ..transport import Transport
+from ..transport import ReceiveInterrupted, Transport
 from ..transport.interface import Buffer, checked_count
 from ..transport.one_task import OneTask
 from .faults import Faults
@@ -72,10 +72,13 @@ class FaultyTransport(Transport):
     Where a direction is not delayed, stalled or split, its calls go straight to *inner*.
     """
 
+    can_interrupt = True
+
     def __init__(self, inner: Transport, faults: Faults) -> None:
         self.faults = faults
         self._inner = inner
         self._is_closed = False
+        self._is_interrupted = False
         self._out = faults.outgoing
         self._in = faults.incoming
         self._departed = _Journey()
@@ -171,12 +174,15 @@ class FaultyTransport(Transport):
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
         count = checked_count(max_bytes)
         with self._receiving:
+            self._is_interrupted = False
             await trio.lowlevel.checkpoint()
             while True:
                 self._check_usable()
                 data = self._take(count)
                 if data is not None:
                     return data
+                if self._is_interrupted:
+                    raise ReceiveInterrupted
                 is_blocked = self._in.is_stalled or self._in.is_swallowing
                 await self._in.watch(self._collect, math.inf if is_blocked else self._arrived.due)
 
@@ -184,6 +190,10 @@ class FaultyTransport(Transport):
         data = await self.receive_some(len(memory))
         memory[: len(data)] = data
         return len(data)
+
+    def interrupt(self) -> None:
+        self._is_interrupted = True
+        self._in.wake()
 
     def _take(self, count: int) -> bytes | None:
         """Return bytes that have arrived, none at the end, or None while there is nothing."""

@@ -7,7 +7,7 @@ interface.
 """
 
 from .address import connect, is_local, listen, listen_at
-from .interface import Listener, Transport
+from .interface import Listener, ReceiveInterrupted, Transport
 from .memory import MemoryListener, MemoryTransport, memory_transport_pair
 from .sockets import SocketTransport
 from .tcp import connect_tcp, listen_tcp
@@ -17,6 +17,7 @@ __all__ = [
     "Listener",
     "MemoryListener",
     "MemoryTransport",
+    "ReceiveInterrupted",
     "SocketTransport",
     "Transport",
     "connect",

@@ -14,12 +14,19 @@ Buffer = Union[bytes, bytearray, memoryview]
 _DEFAULT_RECEIVE_BYTES = 65536
 
 
+class ReceiveInterrupted(Exception):
+    """Nothing was received: `Transport.interrupt` was called. The transport stays usable."""
+
+
 class Transport(trio.abc.Stream):
     """A stream of bytes to one peer.
 
     Beside the methods of `trio.abc.Stream` it can take bytes without waiting and receive into
-    memory that is already there.
+    memory that is already there. If ``can_interrupt``, a task that waits for bytes can be told to
+    stop.
     """
+
+    can_interrupt = False
 
     @abstractmethod
     def send_nowait(self, parts: Sequence[Buffer]) -> int:
@@ -42,6 +49,13 @@ class Transport(trio.abc.Stream):
         Raises:
           trio.BrokenResourceError, trio.ClosedResourceError: as `receive_some`.
         """
+
+    def interrupt(self) -> None:
+        """Have a task that waits for bytes, if one does, raise `ReceiveInterrupted`.
+
+        It may find, all the same, that bytes have come.
+        """
+        raise NotImplementedError(f"{type(self).__qualname__} cannot interrupt")
 
 
 class Listener(trio.abc.Listener[Transport]):

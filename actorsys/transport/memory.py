@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import trio
 
-from .interface import Buffer, Listener, Transport, checked_count
+from .interface import Buffer, Listener, ReceiveInterrupted, Transport, checked_count
 from .one_task import OneTask
 
 _CAPACITY_BYTES = 65536
@@ -53,10 +53,13 @@ def _nothing() -> None:
 class MemoryTransport(Transport):
     """One end of `memory_transport_pair`."""
 
+    can_interrupt = True
+
     def __init__(self, outgoing: _Pipe, incoming: _Pipe) -> None:
         self._out = outgoing
         self._in = incoming
         self._closed = False
+        self._is_interrupted = False
         self._sending = OneTask()
         self._receiving = OneTask()
 
@@ -94,11 +97,14 @@ class MemoryTransport(Transport):
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
         count = checked_count(max_bytes)
         with self._receiving:
+            self._is_interrupted = False
             await trio.lowlevel.checkpoint()
             self._check_open()
             while not self._in.data:
                 if self._in.sender_closed:
                     return b""
+                if self._is_interrupted:
+                    raise ReceiveInterrupted
                 await self._in.changed.park()
                 self._check_open()
             return self._in.take(count)
@@ -107,6 +113,10 @@ class MemoryTransport(Transport):
         data = await self.receive_some(len(memory))
         memory[: len(data)] = data
         return len(data)
+
+    def interrupt(self) -> None:
+        self._is_interrupted = True
+        self._in.wake()
 
     def close(self) -> None:
         """Close it, without a checkpoint."""

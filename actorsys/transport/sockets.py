@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import trio
 
-from .interface import Buffer, Listener, Transport, checked_count
+from .interface import Buffer, Listener, ReceiveInterrupted, Transport, checked_count
 
 _IOV_MAX = 512  # POSIX promises 16, Linux and macOS have 1024
 _CLOSED_ERRNOS = frozenset([errno.EBADF, errno.ENOTSOCK])
@@ -28,8 +28,11 @@ class SocketTransport(Transport):
     layer, which takes an extra pass of the scheduler for each.
     """
 
+    can_interrupt = True
+
     def __init__(self, sock: socket.socket) -> None:
         sock.setblocking(False)
+        self._is_interrupted = False
         self._socket = sock
         self._stream = trio.SocketStream(trio.socket.from_stdlib_socket(sock))
 
@@ -50,37 +53,57 @@ class SocketTransport(Transport):
         await self._stream.send_all(data)
 
     async def wait_send_all_might_not_block(self) -> None:
-        await self._stream.wait_send_all_might_not_block()
+        while True:
+            try:
+                return await self._stream.wait_send_all_might_not_block()
+            except trio.ClosedResourceError:
+                if self._socket.fileno() < 0:
+                    raise
+                # Only the receiver was to be woken: what wakes it wakes whoever waits here.
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
         count = checked_count(max_bytes)
         while True:
-            if self._socket.fileno() < 0:
-                await self._refuse_closed()
-            # Waiting first, rather than trying first, saves a system call on every message.
-            await trio.lowlevel.wait_readable(self._socket)
+            await self._wait_readable()
             try:
                 return self._socket.recv(count)
             except BlockingIOError:
-                continue
+                self._refuse_interrupted()
             except OSError as error:
                 raise _translated(error) from error
 
     async def receive_into(self, memory: memoryview) -> int:
         while True:
-            if self._socket.fileno() < 0:
-                await self._refuse_closed()
-            await trio.lowlevel.wait_readable(self._socket)
+            await self._wait_readable()
             try:
                 return self._socket.recv_into(memory)
             except BlockingIOError:
-                continue
+                self._refuse_interrupted()
             except OSError as error:
                 raise _translated(error) from error
 
-    async def _refuse_closed(self) -> None:
-        await trio.lowlevel.checkpoint()
-        raise trio.ClosedResourceError("this socket was closed here")
+    async def _wait_readable(self) -> None:
+        """Wait for bytes. To do so first, rather than try first, saves a system call each time."""
+        if self._socket.fileno() < 0:
+            await trio.lowlevel.checkpoint()
+            raise trio.ClosedResourceError("this socket was closed here")
+        self._is_interrupted = False
+        try:
+            await trio.lowlevel.wait_readable(self._socket)
+        except trio.ClosedResourceError:
+            if self._socket.fileno() >= 0:
+                self._refuse_interrupted()
+            raise
+
+    def _refuse_interrupted(self) -> None:
+        if self._is_interrupted:
+            raise ReceiveInterrupted from None
+
+    def interrupt(self) -> None:
+        # What wakes a receiver before its socket is closed serves as well when it is not.
+        if self._socket.fileno() >= 0:
+            self._is_interrupted = True
+            trio.lowlevel.notify_closing(self._socket)
 
     async def aclose(self) -> None:
         await self._stream.aclose()

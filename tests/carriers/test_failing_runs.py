@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 from pathlib import Path
@@ -55,7 +56,8 @@ async def wait_until_asked(run: Run) -> None:
 
 async def start_once_asked(run: Run) -> None:
     await wait_until_asked(run)
-    await run.start(1)
+    with contextlib.suppress(ZeroDivisionError):  # it may fail before it has said that it starts
+        await run.start(1)
 
 
 @in_one_process
