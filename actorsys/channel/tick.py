@@ -16,7 +16,7 @@ _MOST_LATE_TICKS = 2
 
 def is_any_runnable() -> bool:
     """Whether there will be another tick before anything happens outside this process."""
-    # The timeout that an instrument is given says less: it is 0 for a clock that jumps as well.
+    # The timeout that an instrument is given says less: with a clock that jumps it is always 0.
     return trio.lowlevel.current_statistics().tasks_runnable > 0
 
 
@@ -63,7 +63,8 @@ class TickFlusher(trio.abc.Instrument):
                 item.end_tick()
         if self._queued_late:
             self._late_ticks += 1
-            if self._late_ticks > _MOST_LATE_TICKS or not is_any_runnable():
+            is_last = timeout > 0 or not is_any_runnable()
+            if is_last or self._late_ticks > _MOST_LATE_TICKS:
                 self._late_ticks = 0
                 late, self._queued_late = self._queued_late, []
                 for item in late:

@@ -153,7 +153,8 @@ class KernelHost:
             await self._write_all()
         else:
             # What was sent for earlier messages must not be lost with this one.
-            await self._write_all()
+            if self._untold is not None or self.wiring.is_behind:
+                await self._write_all()
             self._page.note(number)
             self._untold = number
             self.wiring.join_next_write(self)

@@ -71,7 +71,7 @@ def decode_message(data: bytes) -> Any:
     try:
         fields = codec.unpack_alone(data)
         tag = fields.pop(TAG_KEY)
-        schema = schema_of(TYPES.values.get(tag, object))
+        schema = TYPES.forms.get(TYPES.values.get(tag, object))
         if schema is not None:
             return schema.read(fields)
     except BufferFault:

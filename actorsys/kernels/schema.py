@@ -55,7 +55,7 @@ class Schema:
         self._cls = cls
         self._upgrades: dict[int, Upgrade] = {}
         self._fields = dataclasses.fields(cls)
-        self._names = tuple(field.name for field in self._fields)
+        self._names = [field.name for field in self._fields]
         self._get_all = attrgetter(*self._names)
         self._name_set = frozenset(self._names)
         self._has_slots = any("__slots__" in vars(base) for base in cls.__mro__[1:-1])
@@ -87,7 +87,7 @@ class Schema:
           EncodeError: a value is not what its annotation says; it is named.
         """
         # Both paths of a message work on plain dicts, in as few steps as there can be.
-        fields = self._fields_of(message) if self._has_slots else vars(message).copy()
+        fields = self._fields_of(message) if self._has_slots else message.__dict__.copy()
         if len(fields) != len(self._names):
             fields = self._fields_of(message)
         name = ""
@@ -134,7 +134,7 @@ class Schema:
         version = fields.pop(VERSION_KEY, FIRST_VERSION)
         if version != self.version:
             fields = self._upgraded(fields, version)
-        if tuple(fields) != self._names and fields.keys() != self._name_set:
+        if [*fields] != self._names and fields.keys() != self._name_set:
             fields = self._completed(fields)
         for name, _, read, unchanged in self._forms or self.forms:
             value = fields[name]
