@@ -97,6 +97,25 @@ async def open_journal(folder: Path) -> AsyncIterator[Journal]:
         await journal.aclose()
 
 
+@asynccontextmanager
+async def running(
+    portal: actorsys.Portal, fn: Callable[..., Any], folder: Path
+) -> AsyncIterator[None]:
+    """Run *fn* over there beside the block, from when it has written that it started.
+
+    *fn* takes the path of a journal; it does not end by itself.
+    """
+
+    async def call() -> None:
+        with pytest.raises(actorsys.ActorsysError):
+            await portal.run(fn, journal.path)
+
+    async with open_journal(folder) as journal, trio.open_nursery() as tasks:
+        tasks.start_soon(call)
+        assert await journal.read_line() == "started"
+        yield
+
+
 @contextmanager
 def script_running(
     folder: Path, code: str, *arguments: str, name: str = "script.py"

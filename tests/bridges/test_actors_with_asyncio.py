@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import importlib.util
 import signal
-from collections.abc import AsyncIterator, Callable
-from contextlib import ExitStack, asynccontextmanager
+from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from tree_helpers import (
     noting,
     open_journal,
     open_worker,
+    running,
     script_running,
 )
 
@@ -32,22 +33,6 @@ GRACE_SECONDS = 0.1
 BOUND_SECONDS = GRACE_SECONDS + 0.5
 P99_LATENESS_SECONDS = 0.05
 ROUNDS = 3
-
-
-@asynccontextmanager
-async def running(
-    portal: actorsys.Portal, fn: Callable[..., Any], folder: Path
-) -> AsyncIterator[None]:
-    """Run *fn* over there beside the block, from when it has said that it runs."""
-
-    async def call() -> None:
-        with pytest.raises(actorsys.ActorsysError):
-            await portal.run(fn, journal.path)
-
-    async with open_journal(folder) as journal, trio.open_nursery() as tasks:
-        tasks.start_soon(call)
-        assert await journal.read_line() == "started"
-        yield
 
 
 async def test_ordinary_asyncio_code_runs_in_an_actor(kind: BridgeKind) -> None:

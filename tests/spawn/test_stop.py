@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from tree_helpers import (
     noting,
     open_journal,
     open_worker,
+    running,
 )
 
 import actorsys
@@ -29,22 +29,6 @@ pytestmark = pytest.mark.timeout(20)
 MODULE = "stop_functions"
 GRACE_SECONDS = 0.1
 BOUND_SECONDS = GRACE_SECONDS + 0.5
-
-
-@asynccontextmanager
-async def running(
-    portal: actorsys.Portal, fn: Callable[..., Any], folder: Path
-) -> AsyncIterator[None]:
-    """Run *fn* over there beside the block, from when it has said that it runs."""
-
-    async def call() -> None:
-        with pytest.raises(actorsys.ActorsysError):
-            await portal.run(fn, journal.path)
-
-    async with open_journal(folder) as journal, trio.open_nursery() as tasks:
-        tasks.start_soon(call)
-        assert await journal.read_line() == "started"
-        yield
 
 
 async def test_stopping_is_orderly(tmp_path: Path) -> None:
