@@ -9,6 +9,12 @@ BOUNDS_SECONDS = tuple(0.0001 * 2**n for n in range(20))
 """Upper bounds of the buckets, from 0.1 ms, doubling, to 52 s."""
 
 
+def bucket_of(seconds: float) -> int:
+    """Return the number of the bucket that *seconds* belong to."""
+    # Where the bounds double, that is the length of the number in bits.
+    return min(int(seconds / BOUNDS_SECONDS[0]).bit_length(), len(BOUNDS_SECONDS))
+
+
 @dataclass
 class Histogram:
     """How often something took how long: counts in buckets that double in width.
@@ -32,9 +38,7 @@ class Histogram:
 
     def record(self, seconds: float) -> None:
         """Take note of one time."""
-        # Where the bounds double, the bucket is the length of the number in bits.
-        ratio = int(seconds / BOUNDS_SECONDS[0])
-        self.counts[min(ratio.bit_length(), len(BOUNDS_SECONDS))] += 1
+        self.counts[bucket_of(seconds)] += 1
         self.total += seconds
 
     def percentile(self, share: float) -> float:

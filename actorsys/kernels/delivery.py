@@ -11,8 +11,9 @@ from ..errors import ActorsysError
 from .at_hand import AtHand
 from .mailbox import BackpressureStrategy, Mailbox
 from .packing import Envelope
+from .page import KernelPage
 from .ring_kernels import MailboxOptions
-from .taken import TakenPage
+from .tally import Counted, counted_in
 from .wiring import ToKernel, Wiring
 
 _PREFETCHED = 16  # messages that a kernel has at hand, so that it need not wait for the next one
@@ -55,7 +56,7 @@ class Delivery:
         keeps_back = options.backpressure is BackpressureStrategy.DROP_OLDEST
         self._prefetched = 0 if keeps_back else min(_PREFETCHED, options.queue_size)
         self._at_hand: AtHand[Accepted] = AtHand()
-        self._page = TakenPage.create()
+        self._page = KernelPage.create()
         self._credits = 0
         self._is_pumping = False
 
@@ -72,6 +73,15 @@ class Delivery:
     def page_address(self) -> list[int] | None:
         """Where the process notes what it has taken; None if it has to tell before each."""
         return None if self._page is None else list(self._page.address)
+
+    def counted(self) -> Counted:
+        """Return what the process has counted in shared memory; nothing if there is none."""
+        return Counted() if self._page is None else counted_in(self._page.tally.numbers())
+
+    def forget_counted(self) -> None:
+        """Begin anew, since that process is gone."""
+        if self._page is not None:
+            self._page.tally.clear()
 
     @property
     def is_drained(self) -> bool:

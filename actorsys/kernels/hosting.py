@@ -16,12 +16,12 @@ from ..actor import Context, current_actor
 from ..actor.parcels import Parcel
 from ..channel.waiters import Waiters
 from ..errors import BufferFault, ReceiveTimeout, RemoteProtocolError
-from ..histogram import Histogram
 from .kernel_context import Idle, KernelContext
 from .packing import pack_message, unpack_message
+from .page import KernelPage
 from .priority_queue import PriorityQueue
 from .requests import OutgoingRequests
-from .taken import TakenPage
+from .tally import Tally
 from .wiring import ToKernel, ToRuntime, Wiring
 
 logger = logging.getLogger("actorsys.kernels")
@@ -42,7 +42,7 @@ class _Arrived(NamedTuple):
 class KernelHost:
     """The mailbox of a kernel at its own end, and what its context does."""
 
-    def __init__(self, room: int, page: TakenPage | None, *, is_prefetching: bool) -> None:
+    def __init__(self, room: int, page: KernelPage | None, *, is_prefetching: bool) -> None:
         self.is_active = False
         self.wiring: Wiring | None = None
         self._queue: PriorityQueue[_Arrived] = PriorityQueue()
@@ -57,9 +57,7 @@ class KernelHost:
         self._asked: OrderedDict[uuid.UUID, None] = OrderedDict()
         self._room = room
         self._requests = OutgoingRequests(self._send)
-        self._processed = 0
-        self._errors = 0
-        self._latency = Histogram()
+        self._tally = Tally() if page is None else page.tally
         self._changed = Waiters()
         self._has_room = trio.lowlevel.ParkingLot()
 
@@ -140,7 +138,7 @@ class KernelHost:
 
     def count_crash(self) -> None:
         """Count an exception that has left the function, and tell the runtime all counts."""
-        self._errors += 1
+        self._tally.count_error()
         self.report_counts()
         assert self.wiring is not None
         self.wiring.flush()
@@ -174,8 +172,7 @@ class KernelHost:
         if self._in_hand:
             now = trio.current_time()
             for accepted_at in self._in_hand:
-                self._latency.record(now - accepted_at)
-            self._processed += len(self._in_hand)
+                self._tally.count_processed(now - accepted_at)
             self._in_hand.clear()
         self._tell_idle()
 
@@ -184,7 +181,7 @@ class KernelHost:
         try:
             message = unpack_message(arrived.parcel)
         except (RemoteProtocolError, BufferFault) as error:
-            self._errors += 1
+            self._tally.count_error()
             self._send(ToRuntime.UNREADABLE, arrived.number, str(error))
             logger.error("a message cannot be read: %s", error)
             return None
@@ -263,8 +260,7 @@ class KernelHost:
 
     def report_counts(self) -> None:
         """Tell the runtime what only this process knows."""
-        latency = self._latency
-        self._send(ToRuntime.COUNTED, self._processed, self._errors, latency.counts, latency.total)
+        self._send(ToRuntime.COUNTED, self._tally.numbers())
 
     # --- running -------------------------------------------------------------------------
 
@@ -311,7 +307,7 @@ async def host_kernel(
     A crash ends the process: its supervisor decides what follows. So does an end that nobody has
     asked for, where it *is_permanent*.
     """
-    with TakenPage.opened(page_address) as page:
+    with KernelPage.opened(page_address) as page:
         host = KernelHost(room, page, is_prefetching=is_prefetching)
         await ctx.started()
         async with ctx.open_stream() as stream, trio.open_nursery() as tasks:

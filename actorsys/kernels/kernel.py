@@ -34,7 +34,8 @@ from .packing import Envelope
 from .requests import IncomingRequests, OnRequest
 from .responses import Responses
 from .ring_kernels import KernelState, MailboxOptions
-from .statistics import Counted, KernelStatistics, checked_counts
+from .statistics import KernelStatistics
+from .tally import Counted, counted_in
 from .uuids import is_uuid
 from .wiring import ToKernel, ToRuntime, Wiring
 
@@ -174,7 +175,7 @@ class Kernel:
         elif kind == ToRuntime.UNREADABLE:
             self._on_unreadable(*rest)
         elif kind == ToRuntime.COUNTED:
-            self._of_process = checked_counts(*rest)
+            self._of_process = counted_in(*rest)
             self._counting.unpark_all()
 
     def _on_unreadable(self, number: int, reason: str) -> None:
@@ -289,8 +290,9 @@ class Kernel:
         self._delivery.unlink()
         self._requests.give_up_all()
         self._gate_as_told = None
-        self._statistics.add_process(self._of_process)
+        self._statistics.add_process(self._counted())
         self._of_process = Counted()
+        self._delivery.forget_counted()
         self.life.note_change()
         self._counting.unpark_all()
 
@@ -380,10 +382,18 @@ class Kernel:
     async def statistics(self) -> KernelStatistics:
         """Return its counts; its process is asked for those that only it knows.
 
-        If it is too busy to answer, they are those that it has told last.
+        So they fit each other. If it is too busy to answer, some may be of a moment later: they are
+        read where it counts.
         """
+        counted = self._of_process
         if self._wiring is not None:
             self._wiring.send(ToKernel.COUNT)
-            with trio.move_on_after(_COUNT_SECONDS):
+            with trio.move_on_after(_COUNT_SECONDS) as patience:
                 await self._counting.park()
-        return self._statistics.with_process(self._of_process, len(self._delivery.mailbox))
+            counted = self._counted() if patience.cancelled_caught else self._of_process
+        return self._statistics.with_process(counted, len(self._delivery.mailbox))
+
+    def _counted(self) -> Counted:
+        """Return what its process has counted, whether or not it has told."""
+        # Where it shares no memory, that is what it has told last.
+        return max(self._delivery.counted(), self._of_process)

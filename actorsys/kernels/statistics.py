@@ -4,33 +4,9 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass, field
-from typing import Any
 
-from ..histogram import BOUNDS_SECONDS, Histogram
-
-
-@dataclass
-class Counted:
-    """What only the process of a kernel knows."""
-
-    processed: int = 0
-    errors: int = 0
-    latency_counts: tuple[int, ...] = ()
-    latency_total: float = 0.0
-
-
-def checked_counts(processed: Any, errors: Any, counts: Any, total: Any) -> Counted:
-    """Return what a process has counted, if it makes sense.
-
-    Raises:
-      ValueError: it does not.
-    """
-    numbers = [processed, errors, *counts]
-    if len(counts) != len(BOUNDS_SECONDS) + 1 or any(type(n) is not int for n in numbers):
-        raise ValueError("these are no counts of a kernel")
-    if min(numbers) < 0 or type(total) is not float or not total >= 0:
-        raise ValueError("these are no counts of a kernel")
-    return Counted(processed, errors, tuple(counts), total)
+from ..histogram import Histogram
+from .tally import Counted
 
 
 @dataclass
@@ -60,8 +36,7 @@ class KernelStatistics:
         """Add what one process of the kernel has counted."""
         self.processed += counted.processed
         self.errors += counted.errors
-        if counted.latency_counts:
-            self.latency.add(counted.latency_counts, counted.latency_total)
+        self.latency.add(counted.latency_counts, counted.latency_seconds)
 
     def with_process(self, counted: Counted, queue_depth: int) -> KernelStatistics:
         """Return a copy that includes the present process."""

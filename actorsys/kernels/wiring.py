@@ -39,7 +39,7 @@ class ToRuntime:
     RESPONSE = 2  # bytes, priority, correlation id or None
     GATED = 3  # the gate is as it was told
     REQUEST = 4  # number, verb, name, [bytes, priority, message id], timeout or None
-    COUNTED = 5  # processed, errors, counts of the histogram, its total
+    COUNTED = 5  # the numbers of a tally
     GIVEN_UP = 7  # number of a request whose answer nobody waits for any more
     IDLE = 8  # nothing has arrived that is not processed
     UNREADABLE = 6  # number of a message that nobody here can read, and why

@@ -389,6 +389,26 @@ async def an_interrupted_receive_loses_nothing(subject: Subject) -> None:
 
 
 @_transport_check
+async def a_cancellation_that_comes_with_the_bytes_goes_first(subject: Subject) -> None:
+    """Let the deadline of a task that receives pass when bytes have come and it has not run yet."""
+    async with subject.open_pair() as (near, far):
+        if not far.can_interrupt:
+            return
+        with trio.CancelScope() as patience:
+
+            async def send_at_the_deadline() -> None:
+                await wait_all_tasks_blocked()
+                near.send_nowait([b"x"])
+                patience.deadline = trio.current_time()
+
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(send_at_the_deadline)
+                await far.receive_some()
+        assert patience.cancelled_caught, "it has taken bytes"
+        assert await _drain(far, 1) == b"x"
+
+
+@_transport_check
 async def an_interrupted_receive_does_not_end_a_send(subject: Subject) -> None:
     """Let a task that waits for room go on waiting while a task that receives is interrupted."""
     async with subject.open_pair(is_clogged=True) as (near, far):

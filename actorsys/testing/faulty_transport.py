@@ -185,6 +185,7 @@ class FaultyTransport(Transport):
                     raise ReceiveInterrupted
                 is_blocked = self._in.is_stalled or self._in.is_swallowing
                 await self._in.watch(self._collect, math.inf if is_blocked else self._arrived.due)
+                await trio.lowlevel.checkpoint_if_cancelled()
 
     async def receive_into(self, memory: memoryview) -> int:
         data = await self.receive_some(len(memory))

@@ -106,6 +106,7 @@ class MemoryTransport(Transport):
                 if self._is_interrupted:
                     raise ReceiveInterrupted
                 await self._in.changed.park()
+                await trio.lowlevel.checkpoint_if_cancelled()
                 self._check_open()
             return self._in.take(count)
 

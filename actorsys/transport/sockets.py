@@ -94,6 +94,7 @@ class SocketTransport(Transport):
             if self._socket.fileno() >= 0:
                 self._refuse_interrupted()
             raise
+        await trio.lowlevel.checkpoint_if_cancelled()
 
     def _refuse_interrupted(self) -> None:
         if self._is_interrupted:

@@ -253,6 +253,27 @@ async def test_who_is_woken_leaves_the_place_to_the_next() -> None:
                 waiters.wake()
 
 
+async def test_a_deadline_goes_before_an_answer_that_comes_with_it() -> None:
+    async with open_pair() as (alice, bob), trio.open_nursery() as nursery:
+
+        async def wait() -> None:
+            await make_eager(alice)
+            call = await start(alice, "never")
+            nursery.start_soon(answer_at_the_deadline, call.cid)
+            with patience:
+                await call.result()
+
+        async def answer_at_the_deadline(cid: str) -> None:
+            await wait_all_tasks_blocked()
+            assert whose(alice) == TAKEN
+            bob.send_error(bob.pack_error(ValueError("too late")), cid)
+            patience.deadline = trio.current_time()
+
+        patience = trio.CancelScope()
+        await wait()
+        assert patience.cancelled_caught
+
+
 async def test_who_waits_longest_comes_before_who_reads() -> None:
     async with open_pair() as (alice, _), trio.open_nursery() as nursery:
         waiters = Waiters()

@@ -7,9 +7,11 @@ import itertools
 import os
 import random
 import signal
+import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 import trio
@@ -27,6 +29,7 @@ from actorsys import (
     current_actor,
     ring_kernel,
 )
+from actorsys.kernels import page
 from actorsys.kernels.wiring import Wiring
 from actorsys.supervise.strategies import Backoff
 
@@ -69,6 +72,16 @@ async def mortal(ctx: KernelContext) -> None:
         await trio.sleep(job.seconds)
         if job.text == LAST:
             await ctx.reply(job, Note())
+
+
+@ring_kernel()
+async def blocking(ctx: KernelContext) -> None:
+    """Let nothing else of its process run during the last job."""
+    async for job in ctx:
+        if job.text == LAST:
+            await ctx.send(Note())
+            await trio.lowlevel.checkpoint()  # so that it leaves
+            time.sleep(job.seconds)
 
 
 @ring_kernel()
@@ -210,6 +223,50 @@ async def test_who_waits_for_room_gets_that_of_a_message_that_has_killed(queue_s
             for number in range(20):
                 await runtime.send("busy", Job(number, CRASH if number == 7 else ""))
     assert [number for number in RECORD if number != 7] == [n for n in range(20) if n != 7]
+
+
+async def test_what_a_killed_process_has_counted_is_not_lost(tmp_path: Path) -> None:
+    async with RingKernelRuntime() as runtime:
+        await runtime.launch("mortal", mortal, restart="permanent")
+        await runtime.activate("mortal")
+        texts = {7: "kill", 9: LAST}
+        for number in range(10):
+            job = Job(number, texts.get(number, ""), 0, [str(tmp_path / "taken")])
+            await runtime.send("mortal", job)
+        await runtime.receive("mortal", timeout=10)
+        with trio.fail_after(10):
+            while (statistics := await runtime.statistics("mortal")).processed < 9:
+                await trio.lowlevel.checkpoint()
+        assert (statistics.received, statistics.processed, statistics.restarts) == (10, 9, 1)
+        assert statistics.latency.count == 9
+        assert statistics.errors == 0
+
+
+async def test_a_kernel_that_blocks_is_counted_all_the_same() -> None:
+    async with RingKernelRuntime() as runtime:
+        await runtime.launch("blocking", blocking)
+        await runtime.activate("blocking")
+        for number in range(5):
+            await runtime.send("blocking", Job(number, LAST if number == 4 else "", 2.0))
+        await runtime.receive("blocking", timeout=10)
+        began = trio.current_time()
+        statistics = await runtime.statistics("blocking")
+        assert trio.current_time() - began < 1.5
+        assert (statistics.received, statistics.processed) == (5, 4)
+        await runtime.terminate("blocking", drain=False, timeout=0)
+
+
+@simulated
+async def test_where_no_memory_is_shared_a_process_is_asked_for_its_counts() -> None:
+    with mock.patch.object(page, "is_supported", return_value=False):
+        async with open_kernels(busy, restart="permanent") as runtime:
+            for number in range(10):
+                await runtime.send("busy", Job(number, CRASH if number == 4 else ""))
+            await trio.sleep(5)
+            statistics = await runtime.statistics("busy")
+    # What the one that has died had not told is lost.
+    assert (statistics.received, statistics.processed, statistics.restarts) == (10, 5, 1)
+    assert statistics.latency.count == 5
 
 
 async def test_a_kill_leaves_nothing_of_a_mailbox_that_drops_unaccounted(tmp_path: Path) -> None:

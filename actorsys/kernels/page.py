@@ -1,7 +1,8 @@
-"""Which messages a kernel has taken last, in memory that outlives its process.
+"""Which messages a kernel has taken last, and what it has counted, in memory that outlives it.
 
-That must be known before anything is done with the message, or a crash would have it given once
-more. To write it here costs nothing; a frame that says the same follows with the next write.
+What was taken must be known before anything is done with the message, or a crash would have it
+given once more. To write it here costs nothing; a frame that says the same follows with the next
+write.
 """
 
 from __future__ import annotations
@@ -11,15 +12,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from ..memory import FileAddress, SharedFile, is_supported
+from .tally import TALLY_WORDS, Tally
 
 logger = logging.getLogger("actorsys.kernels")
 
 _SLOTS = 64  # more than a kernel has at hand, but for a flood of urgent ones
-_PAGE_BYTES = 8 * (1 + _SLOTS)
+_PAGE_BYTES = 8 * (1 + _SLOTS + TALLY_WORDS)
 
 
-class TakenPage:
-    """The numbers of the messages that were taken last: a count, and a ring of slots.
+class KernelPage:
+    """The numbers of the messages that were taken last, a count and a ring of slots; and a tally.
 
     Owned by a `Kernel`, which makes it and reads it; its process writes.
     """
@@ -28,9 +30,11 @@ class TakenPage:
         self._file = file
         self._mapping = file.map(0, _PAGE_BYTES)
         self._words = self._mapping.view().cast("Q")
+        self._tally_words = self._words[1 + _SLOTS :]
+        self.tally = Tally(self._tally_words)
 
     @classmethod
-    def create(cls) -> TakenPage | None:
+    def create(cls) -> KernelPage | None:
         """Make a page; None where there is no shared memory to be had."""
         try:
             return cls(SharedFile.create(_PAGE_BYTES)) if is_supported() else None
@@ -40,9 +44,9 @@ class TakenPage:
 
     @classmethod
     @contextmanager
-    def opened(cls, address: list[int] | None) -> Iterator[TakenPage | None]:
+    def opened(cls, address: list[int] | None) -> Iterator[KernelPage | None]:
         """Map the page at *address* for the block; None if it cannot be had."""
-        page: TakenPage | None = None
+        page: KernelPage | None = None
         if address is not None:
             try:
                 page = cls(SharedFile.open(FileAddress(*address)))
@@ -55,7 +59,7 @@ class TakenPage:
                 page.close()
 
     def __repr__(self) -> str:
-        return f"<TakenPage: {self._words[0]} taken>"
+        return f"<KernelPage: {self._words[0]} taken, {self.tally!r}>"
 
     @property
     def address(self) -> FileAddress:
@@ -74,6 +78,7 @@ class TakenPage:
 
     def close(self) -> None:
         """Give the memory back."""
+        self._tally_words.release()
         self._words.release()
         self._mapping.close()
         self._file.close()
