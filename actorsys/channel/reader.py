@@ -10,7 +10,6 @@ task takes it back when whoever the message was for has had its time to come, an
 from __future__ import annotations
 
 import contextvars
-import enum
 
 import trio
 from trio.lowlevel import enable_ki_protection
@@ -24,13 +23,10 @@ from .dispatch import Dispatcher, Job
 from .tick import TickFlusher, is_any_runnable
 from .waiters import Waiters
 
-
-class _Turn(enum.Enum):
-    """Who may read."""
-
-    OWN = "the link's own task"
-    OFFERED = "whoever waits next"
-    TAKEN = "a task that waits"
+# Whose turn it is to read.
+_OWN = "the link's own task"
+_OFFERED = "whoever waits next"
+_TAKEN = "a task that waits"
 
 
 class Reader:
@@ -63,7 +59,7 @@ class Reader:
         self._fault: Exception | None = None
         # Whoever reads, nothing of its context gets into what is done for others.
         self._context = contextvars.copy_context()
-        self._turn = _Turn.OWN
+        self._turn = _OWN
         self._own_turn = Waiters()
         self._is_wanted = False
         self._is_queued = False
@@ -72,7 +68,7 @@ class Reader:
         self._is_receiving = False
 
     def __repr__(self) -> str:
-        state = f"the turn is with {self._turn.value}" if self.end is None else f"ended: {self.end}"
+        state = f"the turn is with {self._turn}" if self.end is None else f"ended: {self.end}"
         return f"<Reader: {self.reads} reads, {state}>"
 
     # --- what the link's own task does ---------------------------------------------------
@@ -88,7 +84,7 @@ class Reader:
                 self._leftover = b""
                 self._dispatch_or_end()
             while not self._jobs and self.end is None:
-                if self._turn is not _Turn.OWN:
+                if self._turn is not _OWN:
                     await self._own_turn.wait()
                 elif await self._read_some() and self._is_wanted and not self._jobs:
                     self._offer(to_others=True)
@@ -106,7 +102,7 @@ class Reader:
     @enable_ki_protection
     async def wait(self, waiters: Waiters) -> None:
         """Wait as `Waiters.wait` does, for something that this link brings; maybe by reading it."""
-        if self._turn is _Turn.OFFERED and waiters.read_by is None:
+        if self._turn is _OFFERED and waiters.read_by is None:
             is_woken = await self._read_for(waiters)
             if not is_woken:
                 await waiters.wait()
@@ -121,7 +117,7 @@ class Reader:
 
         Who is woken is not cancelled any more, as with any other wait: the next checkpoint is.
         """
-        self._turn = _Turn.TAKEN
+        self._turn = _TAKEN
         waiters.read_by = self
         messages = 0
         try:
@@ -143,20 +139,20 @@ class Reader:
             self._offer(to_others=is_for_others)
         else:
             # Else a task that only polls, in a scope that has expired, could keep the turn.
-            self._turn = _Turn.OWN
+            self._turn = _OWN
         if not messages or self._jobs or self.end is not None:
             self._own_turn.wake()
 
     def interrupt(self) -> None:
         """End the waiting of a task that reads because it waits for something of this link."""
-        if self._is_receiving and self._turn is _Turn.TAKEN:
+        if self._is_receiving and self._turn is _TAKEN:
             self._transport.interrupt()
 
     # --- whose turn it is ------------------------------------------------------------------
 
     def _offer(self, *, to_others: bool) -> None:
         """Let whoever waits next in this tick read; *to_others*, in the one where they run."""
-        self._turn = _Turn.OFFERED
+        self._turn = _OFFERED
         self._offered_until = self._flusher.ticks + to_others
         if not self._is_queued:
             self._is_queued = True
@@ -165,13 +161,13 @@ class Reader:
     def end_tick(self) -> None:
         """Take the turn back if nobody will take it; called by the flusher."""
         self._is_queued = False
-        if self._turn is not _Turn.OFFERED:
+        if self._turn is not _OFFERED:
             return
         if self._flusher.ticks < self._offered_until and is_any_runnable():
             self._is_queued = True
             self._flusher.queue(self)
         else:
-            self._turn = _Turn.OWN
+            self._turn = _OWN
             self._is_wanted = False
             self._own_turn.wake_soon()
 

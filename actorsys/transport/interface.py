@@ -23,7 +23,8 @@ class Transport(trio.abc.Stream):
 
     Beside the methods of `trio.abc.Stream` it can take bytes without waiting and receive into
     memory that is already there. If ``can_interrupt``, a task that waits for bytes can be told to
-    stop; and if it is cancelled in the very pass of the scheduler in which they come, it takes none.
+    stop; and if it is cancelled in the very pass of the scheduler in which they come, it takes
+    none.
     """
 
     can_interrupt = False
