@@ -11,10 +11,11 @@ from functools import partial
 import pytest
 import trio
 import trio.testing
-from channel_helpers import LIMITS, a_service, a_session, ask, open_pair, start
+from channel_helpers import BOB, LIMITS, a_service, a_session, ask, open_pair, start
 from trio.testing import wait_all_tasks_blocked
 
 from actorsys.channel import Channel
+from actorsys.channel.remote_errors import pack_cancelled
 from actorsys.channel.waiters import Waiters
 from actorsys.errors import ActorDied, ActorUnavailable
 from actorsys.transport import ReceiveInterrupted, SocketTransport, connect, listen
@@ -266,7 +267,7 @@ async def test_a_deadline_goes_before_an_answer_that_comes_with_it() -> None:
         async def answer_at_the_deadline(cid: str) -> None:
             await wait_all_tasks_blocked()
             assert whose(alice) == TAKEN
-            bob.send_error(bob.pack_error(ValueError("too late")), cid)
+            bob.send_error(pack_cancelled(BOB, "too late", BOB, LIMITS, bob.measure), cid)
             patience.deadline = trio.current_time()
 
         patience = trio.CancelScope()
