@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING
 
 from ..errors import ActorsysError
 from ..wire import EncodedFrame
 from .flow import Flow
 from .waiters import Waiters
-
-if TYPE_CHECKING:
-    from .reader import Reader
 
 
 class Backlog:
@@ -19,11 +15,13 @@ class Backlog:
 
     Its user bounds how much that can be, by credits that both ends give each other for what they
     send. When the stream is over, what is put here goes nowhere: how it has ended is told to
-    whoever follows its call.
+    whoever follows its call. ``reader`` is what reads the link, which brings the answers.
     """
 
     def __init__(self, flow: Flow) -> None:
+        self.reader = flow.channel.reader
         self._flow = flow
+        self._outbox = flow.channel.outbox
         self._kept: deque[EncodedFrame] = deque()
         self._is_over = False
         self._changed = Waiters()
@@ -64,16 +62,11 @@ class Backlog:
     @property
     def is_behind(self) -> bool:
         """Whether something that was put here is not with the kernel of this machine yet."""
-        return bool(self._kept) or self._flow.is_behind
-
-    @property
-    def reader(self) -> Reader:
-        """What reads the link that brings the answers."""
-        return self._flow.reader
+        return bool(self._kept) or self._outbox.size > 0
 
     def flush(self) -> None:
         """Write what the stream has taken, in place of at the end of the scheduler's tick."""
-        self._flow.flush()
+        self._outbox.flush()
 
     async def wait_taken(self) -> None:
         """Wait until the stream has taken everything, or is over."""
@@ -83,5 +76,4 @@ class Backlog:
     async def wait_written(self) -> None:
         """Wait until everything is with the kernel of this machine, or the stream is over."""
         await self.wait_taken()
-        if self._flow.is_behind:
-            await self._flow.wait_written()
+        await self._outbox.wait_written(self._outbox.enqueued)

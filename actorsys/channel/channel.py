@@ -77,9 +77,9 @@ class Channel:
         self.codec = Codec(limits)
         self.lost = trio.Event()
         self.reason: Exception | None = None
-        self._flusher = acquire_flusher()
+        self.flusher = acquire_flusher()
         patience = limits.write_deadline_seconds if is_remote else math.inf
-        self.outbox = Outbox(transport, self._flusher, limits, patience)
+        self.outbox = Outbox(transport, self.flusher, limits, patience)
         self._unheard_at = -1
         self._patience: set[trio.CancelScope] = set()
         self._has_lost_patience = False
@@ -88,7 +88,7 @@ class Channel:
         self._run_call = service.run_call
         self.table = CallTable(is_client=session.is_client)
         dispatcher = Dispatcher(self, service)
-        self.reader = Reader(transport, self._flusher, self.codec, dispatcher, limits, leftover)
+        self.reader = Reader(transport, self.flusher, self.codec, dispatcher, limits, leftover)
         self._make_error: MakeError | None = None
         self._tasks: trio.Nursery | None = None
 
@@ -129,7 +129,7 @@ class Channel:
         finally:
             self._lose(ChannelClosed("this link was closed"))
             self.outbox.close()
-            release_flusher(self._flusher)
+            release_flusher(self.flusher)
             with trio.CancelScope(shield=True):
                 await trio.aclose_forcefully(self._transport)
 
@@ -160,7 +160,7 @@ class Channel:
     def join_next_write(self, item: Flushable) -> None:
         """Ask *item* what it has to send when something else is sent; soon, if nothing is."""
         self.outbox.companions.append(item)
-        self._flusher.queue_late(item)
+        self.flusher.queue_late(item)
 
     async def wait_flushed(self) -> None:
         """Wait until everything that was queued so far is with the kernel."""

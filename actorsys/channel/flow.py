@@ -20,8 +20,6 @@ from .waiters import Waiters
 
 if TYPE_CHECKING:
     from .channel import Channel
-    from .reader import Reader
-    from .tick import Flushable
 
 
 class _Unreadable(NamedTuple):
@@ -31,14 +29,13 @@ class _Unreadable(NamedTuple):
 
 
 class Flow:
-    """The stream of one call, seen from one end.
+    """The stream of one call, seen from one end. ``channel`` is the link that it goes over.
 
     A `stop` ends both directions: who sends it neither sends nor reads any more.
     """
 
     __slots__ = (
         "_changed",
-        "_channel",
         "_cid",
         "_credit",
         "_failure",
@@ -48,11 +45,12 @@ class Flow:
         "_sink",
         "_stopped",
         "_window",
+        "channel",
         "failure_told",
     )
 
     def __init__(self, channel: Channel, cid: str) -> None:
-        self._channel = channel
+        self.channel = channel
         self._cid = cid
         self._credit = SendCredit(channel.session.peer_window_bytes)
         self._window = ReceiveWindow(channel.limits.stream_window_bytes)
@@ -99,7 +97,7 @@ class Flow:
         Raises:
           EncodeError, LimitExceeded: it cannot travel.
         """
-        channel = self._channel
+        channel = self.channel
         return channel.encode({"yield": channel.codec.wrap_large(value), "cid": self._cid})
 
     @enable_ki_protection
@@ -118,10 +116,10 @@ class Flow:
             await self._pacing.pause()
         else:
             await trio.lowlevel.checkpoint_if_cancelled()
-        outbox = self._channel.outbox
+        outbox = self.channel.outbox
         while not self._is_over:
             if self._credit.available <= 0:
-                await self._channel.reader.wait(self._changed)
+                await self.channel.reader.wait(self._changed)
             elif outbox.is_full and outbox.broken is None:
                 await outbox.wait_progress()
             else:
@@ -130,7 +128,7 @@ class Flow:
         await self._refuse_to_send()
 
     async def _send_now(self, frame: EncodedFrame) -> None:
-        outbox = self._channel.outbox
+        outbox = self.channel.outbox
         is_large = len(frame) > 1
         self._credit.spend(sum(map(len, frame)) if is_large else len(frame[0]))
         outbox.put(frame)
@@ -143,33 +141,11 @@ class Flow:
 
         The memory of a large part must not be changed any more.
         """
-        if self._is_over or self._credit.available <= 0 or self._channel.outbox.is_full:
+        if self._is_over or self._credit.available <= 0 or self.channel.outbox.is_full:
             return False
         self._credit.spend(sum(map(len, frame)))
-        self._channel.outbox.put(frame)
+        self.channel.outbox.put(frame)
         return True
-
-    def join_next_write(self, item: Flushable) -> None:
-        """Ask *item* what it has to send when something else is sent; soon, if nothing is."""
-        self._channel.join_next_write(item)
-
-    def flush(self) -> None:
-        """Write what was sent so far, in place of at the end of the scheduler's tick."""
-        self._channel.outbox.flush()
-
-    @property
-    def is_behind(self) -> bool:
-        """Whether something that was sent is not with the kernel of this machine yet."""
-        return self._channel.outbox.size > 0
-
-    async def wait_written(self) -> None:
-        """Wait until it is, or the link is lost."""
-        await self._channel.wait_flushed()
-
-    @property
-    def reader(self) -> Reader:
-        """What reads the link that brings the items."""
-        return self._channel.reader
 
     def divert(self, sink: Callable[[Any], None]) -> None:
         """Pass items to *sink*, in the reader's task, in place of keeping them for `receive`.
@@ -199,7 +175,7 @@ class Flow:
                 raise ChannelClosed("this stream was closed here")
             if self._peer_stopped:
                 raise trio.EndOfChannel
-            await self._channel.reader.wait(self._changed)
+            await self.channel.reader.wait(self._changed)
         return self._take()
 
     def _take(self) -> Any:
@@ -235,8 +211,8 @@ class Flow:
         """Send our stop, once; what arrives from now on is dropped."""
         if not self._stopped:
             self.close()
-            if self._failure is None and self._channel.is_open:
-                self._channel.send({"stop": True, "cid": self._cid})
+            if self._failure is None and self.channel.is_open:
+                self.channel.send({"stop": True, "cid": self._cid})
 
     @enable_ki_protection
     def close(self) -> None:
@@ -289,7 +265,7 @@ class Flow:
     def _wake_all(self) -> None:
         """Have everybody look again, also those who wait for room on the link."""
         self._changed.wake()
-        self._channel.outbox.wake_waiting()
+        self.channel.outbox.wake_waiting()
 
     def _check_failure(self) -> None:
         if self._failure is not None:
@@ -306,5 +282,5 @@ class Flow:
 
     def _consume(self, size: int) -> None:
         granted = self._window.consume(size)
-        if granted and not self._peer_stopped and self._channel.is_open:
-            self._channel.send({"credit": granted, "cid": self._cid})
+        if granted and not self._peer_stopped and self.channel.is_open:
+            self.channel.send({"credit": granted, "cid": self._cid})

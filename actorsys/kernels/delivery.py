@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import trio
+from trio.lowlevel import enable_ki_protection
 
 from ..errors import ActorsysError
 from .at_hand import AtHand
@@ -88,7 +89,18 @@ class Delivery:
         """Whether nothing waits in the mailbox."""
         return not self.mailbox.queue
 
-    # --- out of the mailbox --------------------------------------------------------------
+    # --- into and out of the mailbox -----------------------------------------------------
+
+    @enable_ki_protection
+    async def put(self, accepted: Accepted) -> None:
+        """Put a message into the mailbox, as `Mailbox.put`; past it, if its turn is at once."""
+        wiring = self.wiring
+        is_waiting = self.mailbox.queue or self._credits <= 0
+        if wiring is None or is_waiting or not self.is_gate_open:
+            await self.mailbox.put(accepted, accepted.envelope.priority)
+        else:
+            await trio.lowlevel.checkpoint_if_cancelled()
+            self._give(wiring, accepted, 0.0)
 
     def link(self, wiring: Wiring) -> None:
         """Deliver over *wiring*, to a process that has nothing yet."""
@@ -123,18 +135,18 @@ class Delivery:
             return
         self._is_pumping = True
         try:
-            while queue and (self._credits > 0 or queue.best > self._at_hand.least):
-                self._give(wiring, queue.pop())
+            while queue and (self._credits > 0 or self._at_hand.has_any_below(queue.best)):
+                accepted = queue.pop()
+                self._give(wiring, accepted, trio.current_time() - accepted.accepted_at)
         finally:
             self._is_pumping = False
         if not queue:
             self._on_drained()
 
-    def _give(self, wiring: Wiring, accepted: Accepted) -> None:
-        """Give the process a message; drop one that cannot travel any more."""
+    def _give(self, wiring: Wiring, accepted: Accepted, age: float) -> None:
+        """Give the process a message, *age* seconds old; drop one that cannot travel any more."""
         parcel, priority, _ = accepted.envelope
         number = self._at_hand.add(accepted, priority)
-        age = trio.current_time() - accepted.accepted_at
         try:
             wiring.send(ToKernel.MESSAGE, number, priority, parcel, age, accepted.is_asked)
         except ActorsysError as error:  # a buffer in it was lost while it waited
@@ -159,8 +171,6 @@ class Delivery:
             self.mailbox.held -= 1
             self._credits += 1
         self.mailbox.make_room()
-        if self.is_drained:
-            self._on_drained()
 
     def take_back(self) -> set[bytes]:
         """Put what a dead process had at hand in front again; return the ids of all that wait."""

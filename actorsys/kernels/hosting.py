@@ -155,7 +155,7 @@ class KernelHost:
                 await self._write_all()
             self._page.note(number)
             self._untold = number
-            self.wiring.join_next_write(self)
+            self.wiring.remind(self)
 
     async def _write_all(self) -> None:
         """Return when all that there is to tell is with the kernel of the system."""

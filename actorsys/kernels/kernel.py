@@ -106,7 +106,7 @@ class Kernel:
         """
         self.life.check_intake()
         accepted = Accepted(envelope, trio.current_time(), is_asked)
-        await self._delivery.mailbox.put(accepted, envelope.priority)
+        await self._delivery.put(accepted)
         self._statistics.received += 1
 
     @enable_ki_protection

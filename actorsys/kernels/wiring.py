@@ -54,6 +54,7 @@ class Wiring(Backlog):
 
     def __init__(self, flow: Flow, on_item: Callable[[list[Any]], None]) -> None:
         super().__init__(flow)
+        self._flusher = flow.channel.flusher
         self._on_item = on_item
 
     def listen(self) -> None:
@@ -74,6 +75,6 @@ class Wiring(Backlog):
             frame = [b"".join(bytes(part) for part in frame)]
         self.put(frame)
 
-    def join_next_write(self, item: Flushable) -> None:
-        """Ask *item* what it has to send when something else is sent; soon, if nothing is."""
-        self._flow.join_next_write(item)
+    def remind(self, item: Flushable) -> None:
+        """Ask *item* what it has to send when there is nothing else to do; some ticks later."""
+        self._flusher.queue_late(item)

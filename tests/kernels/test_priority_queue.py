@@ -112,7 +112,7 @@ def test_a_look_at_the_items_leaves_them_in() -> None:
 
 @settings(max_examples=50, deadline=None, print_blob=True)
 @given(st.lists(st.one_of(priorities, st.just("remove"), st.just("clear")), max_size=60), st.data())
-def test_what_is_at_hand_is_known_by_number_and_by_its_least_priority(
+def test_what_is_at_hand_is_known_by_number_and_by_whether_something_is_worse(
     steps: list[int | str], data: st.DataObject
 ) -> None:
     at_hand: AtHand[str] = AtHand()
@@ -135,7 +135,9 @@ def test_what_is_at_hand_is_known_by_number_and_by_its_least_priority(
             with pytest.raises(KeyError):
                 at_hand.remove(number)
         assert len(at_hand) == len(model)
-        assert at_hand.least == min((priority for _, priority in model.values()), default=LEVELS)
+        least = min((priority for _, priority in model.values()), default=LEVELS)
+        for priority in {0, 255, data.draw(priorities)}:
+            assert at_hand.has_any_below(priority) is (least < priority)
 
 
 def test_a_number_is_never_used_twice() -> None:
