@@ -17,11 +17,10 @@ from ..wire import TYPES
 from ..wire.typetable import tag_of
 from .packing import decode_message, encode_message
 from .schema import FIRST_VERSION, SCHEMA_ATTRIBUTE, Schema, Upgrade, schema_of
+from .sealing import delete_while_open, sealing_init, set_while_open
 from .uuids import new_uuid
 
 T = TypeVar("T")
-
-MAX_PRIORITY = 255
 
 
 class Priority(enum.IntEnum):
@@ -182,8 +181,8 @@ _MADE_BY_DATACLASS = "<string>"
 
 def _add_methods(made: type[Any], original: type[Any]) -> None:
     """Give *made* the methods of a message, where *original* has no fields of these names."""
-    made.__init__ = _sealing(made.__init__, _twin_of(made))
-    own: dict[str, Any] = {"__setattr__": _set_while_open, "__delattr__": _delete_while_open}
+    made.__init__ = sealing_init(made)
+    own: dict[str, Any] = {"__setattr__": set_while_open, "__delattr__": delete_while_open}
     own["__reduce__"] = _reduce
     own["__hash__"] = original.__hash__ if _is_own(original, "__hash__") else _hash
     for name, special in own.items():
@@ -201,70 +200,6 @@ def _add_methods(made: type[Any], original: type[Any]) -> None:
             setattr(made, name, method)
 
 
-_OPEN = "(open)"
-"""In the ``__dict__`` of an instance while its ``__init__`` runs; no field has such a name."""
-
-
-def _twin_of(made: type[Any]) -> type[Any] | None:
-    """Return a class like *made* whose instances can be changed, if nobody will notice.
-
-    To be one while its fields are set saves an instance half of the time that takes.
-    """
-    is_simple = (
-        not hasattr(made, "__post_init__")
-        and inspect.getattr_static(made, "__setattr__") is vars(object)["__setattr__"]
-    )
-    if not is_simple or any("__slots__" in vars(base) for base in made.__mro__[:-1]):
-        return None
-    same = {"__module__": made.__module__, "__qualname__": made.__qualname__}
-    plain = {"__setattr__": object.__setattr__, "__delattr__": object.__delattr__}
-    return types.new_class(made.__name__, (made,), exec_body=lambda body: body.update(same | plain))
-
-
-def _sealing(init: Callable[..., None], twin: type[Any] | None) -> Callable[..., None]:
-    """Return *init*, after which the instance is checked and cannot be changed any more."""
-    set_attribute = object.__setattr__
-
-    @functools.wraps(init)
-    def sealing_init(self: Any, /, *args: Any, **kwargs: Any) -> None:
-        cls = type(self)
-        if twin is not None and cls is twin.__base__:
-            set_attribute(self, "__class__", twin)
-            try:
-                init(self, *args, **kwargs)
-            finally:
-                set_attribute(self, "__class__", cls)
-        else:
-            self.__dict__[_OPEN] = True
-            try:
-                init(self, *args, **kwargs)
-            finally:
-                del self.__dict__[_OPEN]
-        priority = self.priority
-        if type(priority) is not int or not 0 <= priority <= MAX_PRIORITY:
-            set_attribute(self, "priority", checked_priority(priority))
-
-    return sealing_init
-
-
-def _set_while_open(self: Any, name: str, value: Any) -> None:
-    if _OPEN not in self.__dict__ and schema_of(type(self)) is not None:
-        raise _unchangeable(self, name)
-    object.__setattr__(self, name, value)
-
-
-def _delete_while_open(self: Any, name: str) -> None:
-    if _OPEN not in self.__dict__ and schema_of(type(self)) is not None:
-        raise _unchangeable(self, name)
-    object.__delattr__(self, name)
-
-
-def _unchangeable(self: Any, name: str) -> dataclasses.FrozenInstanceError:
-    return dataclasses.FrozenInstanceError(
-        f"messages cannot be changed; use message.replace({name}=...) for a changed copy"
-    )
-
-
 def _reduce(self: Any) -> tuple[Any, ...]:
     """Say how it is copied: field by field, since it cannot be changed afterwards."""
     fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
@@ -280,18 +215,6 @@ def _restored(cls: type[Any], fields: dict[str, Any]) -> Any:
 
 def _hash(self: Any) -> int:
     return hash(self.message_id)
-
-
-def checked_priority(priority: Any) -> int:
-    """Return *priority* as a plain number.
-
-    Raises:
-      ValueError: it is none from 0 to 255.
-    """
-    is_number = isinstance(priority, int) and not isinstance(priority, bool)
-    if not is_number or not 0 <= priority <= MAX_PRIORITY:
-        raise ValueError(f"a priority is a whole number from 0 to {MAX_PRIORITY}, not {priority!r}")
-    return int(priority)
 
 
 # --- the methods ----------------------------------------------------------------------------

@@ -12,8 +12,8 @@ import trio
 from .. import errors
 from ..actor.parcels import Parcel, is_parcel
 from ..wire import cut
-from .messages import checked_priority
 from .packing import Envelope, enveloped, unpack_message
+from .sealing import checked_priority
 from .wiring import ToKernel, ToRuntime, Wiring
 
 OnRequest = Callable[[str, str, Envelope, "float | None"], Awaitable["Parcel | None"]]

@@ -24,6 +24,10 @@ class Named(Protocol):
     name: str
 
 
+class Level(enum.IntEnum):
+    HIGH = 200
+
+
 class Measured(abc.ABC):
     @abc.abstractmethod
     def size(self) -> int: ...
@@ -159,6 +163,40 @@ class Scaled:
 
 @message
 @dataclass
+class Urgent:
+    x: int
+    priority: int = field(init=False, default=200)
+
+
+class Clipped:
+    """A field that keeps its value elsewhere, and no greater than 10."""
+
+    def __get__(self, instance: Any, _: object) -> Any:
+        return 0 if instance is None else vars(instance)["x"]
+
+    def __set__(self, instance: Any, value: int) -> None:
+        vars(instance)["x"] = min(value, 10)
+
+
+@message
+@dataclass
+class WithClipped:
+    x: int = Clipped()  # type: ignore[assignment]
+
+
+@message
+@dataclass
+class Labelled:
+    x: int
+
+    def __new__(cls, *_: object, **__: object) -> Labelled:
+        made = super().__new__(cls)
+        made.__dict__["label"] = "made"
+        return made
+
+
+@message
+@dataclass
 class Tree:
     """One that names itself, before it exists."""
 
@@ -186,6 +224,9 @@ ALL = [
     Cached(3),
     Doubling(2),
     Scaled(2, 5),
+    Urgent(1),
+    WithClipped(4),
+    Labelled(1),
     Tree(1, [Tree(2)], Tree(3), {"a": Tree(4)}, (Tree(5),)),
 ]
 
@@ -220,6 +261,40 @@ def test_methods_and_class_variables_are_as_before() -> None:
     assert travelled(WithSize("text")).size() == 4
     assert WithLimit.limit == 9
     assert "limit" not in {one.name for one in dataclasses.fields(WithLimit)}
+
+
+def test_code_of_the_class_runs_when_an_instance_is_made() -> None:
+    assert WithClipped(12).x == 10
+    assert Urgent(1).priority == 200
+    assert vars(Labelled(1))["label"] == "made"
+
+
+def test_what_a_derived_class_has_set_before_stays() -> None:
+    class Derived(Ground):
+        def __init__(self, a: int) -> None:
+            vars(self)["before"] = "set"
+            super().__init__(a)
+
+    assert vars(Derived(1))["before"] == "set"
+    assert Derived(1).a == 1
+
+
+@pytest.mark.parametrize("priority", [-1, 256, True, 1.0, "1", None])
+def test_no_class_takes_a_priority_that_is_none(priority: Any) -> None:
+    for made in (Ground, FrozenSlots, Doubling):
+        with pytest.raises(ValueError, match="a priority is a whole number from 0 to 255"):
+            made(1, priority=priority)
+
+
+def test_a_priority_becomes_a_plain_number() -> None:
+    assert type(Ground(1, priority=Level.HIGH).priority) is int
+
+
+def test_arguments_that_do_not_fit_are_told_as_for_any_dataclass() -> None:
+    with pytest.raises(TypeError, match=r"Ground.__init__\(\) missing 1 required .*'a'"):
+        Ground()  # type: ignore[call-arg]
+    with pytest.raises(TypeError, match="unexpected keyword argument 'b'"):
+        Ground(1, b=2)  # type: ignore[call-arg]
 
 
 def test_a_pattern_matches_the_fields_of_a_message() -> None:
