@@ -103,15 +103,18 @@ def pack_bytes(value: Any) -> bytes:
 
 def parcel_codec() -> Codec:
     """Return this thread's codec, which leaves everything inside the bytes but buffers."""
-    if _local.codec is None:
-        codec = _local.codec = Codec(Limits(segment_bytes=_NEVER_BYTES))
-        codec.add_extension(
-            NAMED_BUFFER,
-            Buffer,
-            lambda buffer: _name_buffer(buffer).encode(),
-            lambda data: resolve_buffer(str(data, "ascii")),
-        )
     return _local.codec
+
+
+def _new_codec() -> Codec:
+    codec = Codec(Limits(segment_bytes=_NEVER_BYTES))
+    codec.add_extension(
+        NAMED_BUFFER,
+        Buffer,
+        lambda buffer: _name_buffer(buffer).encode(),
+        lambda data: resolve_buffer(str(data, "ascii")),
+    )
+    return codec
 
 
 def _name_buffer(buffer: Buffer) -> str:
@@ -125,7 +128,7 @@ class _Local(threading.local):
     """A codec for each thread, and the buffers that it has met, while somebody wants to know."""
 
     def __init__(self) -> None:
-        self.codec: Codec | None = None
+        self.codec = _new_codec()
         self.met: list[Buffer] | None = None
 
 

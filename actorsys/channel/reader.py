@@ -177,7 +177,13 @@ class Reader:
         """Receive once; return how many messages were whole then. At the end, note why."""
         self._is_receiving = True
         try:
-            count = await self._receive()
+            memory = self._frames.large_rest()
+            if memory is None:
+                data = await self._transport.receive_some(self._chunk_bytes)
+                self._frames.feed(data)  # type: ignore[arg-type]
+                count = len(data)
+            else:
+                count = await self._receive_into(memory)
         except ReceiveInterrupted:
             return 0
         except Exception as error:
@@ -191,13 +197,8 @@ class Reader:
         self.reads += 1
         return self._dispatch_or_end()
 
-    async def _receive(self) -> int:
-        """Receive what there is; return how many bytes."""
-        memory = self._frames.large_rest()
-        if memory is None:
-            data = await self._transport.receive_some(self._chunk_bytes)
-            self._frames.feed(data)  # type: ignore[arg-type]
-            return len(data)
+    async def _receive_into(self, memory: memoryview) -> int:
+        """Receive the next bytes of a large frame; return how many."""
         count = 0
         try:
             count = await self._transport.receive_into(memory)
