@@ -141,10 +141,12 @@ class Flow:
 
         The memory of a large part must not be changed any more.
         """
-        if self._is_over or self._credit.available <= 0 or self.channel.outbox.is_full:
+        outbox = self.channel.outbox
+        is_over = self._peer_stopped or self._stopped
+        if is_over or self._credit.available <= 0 or outbox.is_full:
             return False
-        self._credit.spend(sum(map(len, frame)))
-        self.channel.outbox.put(frame)
+        self._credit.spend(len(frame[0]) if len(frame) == 1 else sum(map(len, frame)))
+        outbox.put(frame)
         return True
 
     def divert(self, sink: Callable[[Any], None]) -> None:

@@ -78,6 +78,7 @@ class Kernel:
         self._gate_as_told: bool | None = None
         self._is_quiet = False
         self._counting = trio.lowlevel.ParkingLot()
+        self._now = trio.lowlevel.current_clock().current_time  # in fewer steps than trio's own
         self._statistics = KernelStatistics()
         self._of_process = Counted()
 
@@ -105,7 +106,7 @@ class Kernel:
           ActorUnavailable: the kernel does not accept messages any more.
         """
         self.life.check_intake()
-        accepted = Accepted(envelope, trio.current_time(), is_asked)
+        accepted = Accepted(envelope, self._now(), is_asked)
         await self._delivery.put(accepted)
         self._statistics.received += 1
 
@@ -209,8 +210,9 @@ class Kernel:
           ActorUnavailable: there is none, and there will be none: the kernel has ended.
         """
         parcel = await self._responses.receive(seconds)
-        if self._wiring is not None and (freed := self._responses.take_freed()):
-            self._wiring.send(ToKernel.ROOM, freed)
+        wiring = self._delivery.wiring
+        if wiring is not None and (freed := self._responses.take_freed()):
+            wiring.send(ToKernel.ROOM, freed)
         return parcel
 
     # --- its life ------------------------------------------------------------------------

@@ -48,11 +48,19 @@ class PriorityQueue(Generic[T]):
 
     def push(self, item: T, priority: int) -> None:
         """Put *item* behind the others of its priority."""
-        self._level(priority).append(item)
+        level = self._levels[priority]
+        if level is None:
+            level = self._levels[priority] = deque()
+        self._occupied |= 1 << priority
+        level.append(item)
+        self._size += 1
 
     def push_front(self, item: T, priority: int) -> None:
         """Put *item* in front of the others of its priority."""
-        self._level(priority).appendleft(item)
+        self.push(item, priority)
+        level = self._levels[priority]
+        assert level is not None
+        level.rotate(1)
 
     def pop(self) -> T:
         """Take the first item of the highest priority.
@@ -60,7 +68,7 @@ class PriorityQueue(Generic[T]):
         Raises:
           IndexError: there is nothing.
         """
-        return self._take(self.best)
+        return self._take(self._occupied.bit_length() - 1)
 
     def pop_least(self) -> T:
         """Take the first, that is the oldest, item of the lowest priority; else as `pop`."""
@@ -81,14 +89,6 @@ class PriorityQueue(Generic[T]):
         self._levels = [None] * LEVELS
         self._occupied = self._size = 0
         return items
-
-    def _level(self, priority: int) -> deque[T]:
-        level = self._levels[priority]
-        if level is None:
-            level = self._levels[priority] = deque()
-        self._occupied |= 1 << priority
-        self._size += 1
-        return level
 
     def _take(self, priority: int) -> T:
         level = self._levels[priority] if priority >= 0 else None

@@ -13,13 +13,13 @@ import dataclasses
 import datetime
 import types
 import typing
-import uuid
 from collections.abc import Callable, Mapping
 from operator import attrgetter
 from typing import Any, NamedTuple, Union
+from uuid import UUID
 
 from ..errors import EncodeError, RemoteProtocolError
-from .uuids import uuid_of
+from .uuids import UUID_BYTES, uuid_of
 
 TAG_KEY = "@"
 VERSION_KEY = "@version"
@@ -229,7 +229,7 @@ def form_of(hint: Any) -> Form | None:
 def _form_of_class(cls: type) -> Form | None:
     if cls is tuple:
         return _form_of_tuple((Any, ...))
-    if issubclass(cls, uuid.UUID):
+    if issubclass(cls, UUID):
         return Form(_write_uuid, uuid_of)
     if issubclass(cls, datetime.datetime):
         return Form(_write_datetime, _read_datetime)
@@ -247,9 +247,9 @@ def schema_of(cls: type) -> Schema | None:
 
 
 def _write_uuid(value: Any) -> bytes:
-    if type(value) is not uuid.UUID:
+    if type(value) is not UUID:
         raise _unfitting("UUID", value)
-    return value.bytes
+    return value.int.to_bytes(UUID_BYTES, "big")  # as its property does, in a call less
 
 
 def _write_datetime(value: Any) -> str:

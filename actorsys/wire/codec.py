@@ -242,8 +242,10 @@ class Codec:
             raise EncodeError(f"the value is nested deeper than {limit} (limits.max_depth)")
         if outgoing:
             return _with_segments(body, outgoing.copy(), max_bytes)
-        _check_size(len(body), max_bytes)
-        return [len(body).to_bytes(HEADER_BYTES, "little") + body]
+        size = len(body)
+        if size > max_bytes:
+            raise _too_large(size, max_bytes)
+        return [size.to_bytes(HEADER_BYTES, "little") + body]
 
     def wrap_large(self, value: Any) -> Any:
         """Mark *value*, if it is a large ``bytes``, to travel outside the body."""
@@ -376,12 +378,11 @@ def _plain_base(cls: type) -> str:
     return next(base.__name__ for base in plain if issubclass(cls, base))
 
 
-def _check_size(size: int, max_bytes: int) -> None:
-    if size > max_bytes:
-        raise LimitExceeded(
-            f"the message has {size:,} bytes, the limit is {max_bytes:,} "
-            f"(limits.max_message_bytes); pass large data as a buffer"
-        )
+def _too_large(size: int, max_bytes: int) -> LimitExceeded:
+    return LimitExceeded(
+        f"the message has {size:,} bytes, the limit is {max_bytes:,} "
+        f"(limits.max_message_bytes); pass large data as a buffer"
+    )
 
 
 def _with_segments(body: bytes, segments: list[Buffer], max_bytes: int) -> EncodedFrame:
@@ -393,7 +394,8 @@ def _with_segments(body: bytes, segments: list[Buffer], max_bytes: int) -> Encod
         head = b""
     parts.append(body[1:])
     size = sum(map(len, parts))
-    _check_size(size, max_bytes)
+    if size > max_bytes:
+        raise _too_large(size, max_bytes)
     parts[0] = size.to_bytes(HEADER_BYTES, "little") + parts[0]
     return parts
 
