@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import functools
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -41,6 +42,19 @@ MAX_FUNCTION_LINES = 60
 def module_name(path: Path) -> str:
     parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def rooms_in_the_design() -> dict[str, set[str]]:
+    """Return the modules that docs/design.md lists, by floor; the foundation is one of them."""
+    text = (PACKAGE.parent / "docs" / "design.md").read_text()
+    rooms: dict[str, set[str]] = {}
+    floor = ""
+    for line in text.split("```\n")[1].splitlines():
+        floor = floor if line.startswith(" ") else line.split()[0]
+        names = line.removeprefix(floor).strip()
+        names = re.sub(r" {3,}.*", "", names)  # behind the gap stands what a floor is for
+        rooms.setdefault(floor, set()).update(re.findall(r"\w+", names))
+    return rooms
 
 
 def parse(path: Path) -> ast.Module:
@@ -150,6 +164,12 @@ def test_functions_can_be_seen_whole(path: Path) -> None:
 @pytest.mark.parametrize("path", MODULES, ids=module_name)
 def test_every_module_says_what_it_is(path: Path) -> None:
     assert ast.get_docstring(parse(path)), "no docstring"
+
+
+@pytest.mark.parametrize("floor", FLOORS)
+def test_the_design_shows_every_room(floor: str) -> None:
+    found = {path.stem for path in (PACKAGE / floor).iterdir() if not path.name.startswith("_")}
+    assert rooms_in_the_design()[floor] == found
 
 
 def test_numpy_and_cupy_are_imported_only_when_used() -> None:
