@@ -142,8 +142,7 @@ class Flow:
         The memory of a large part must not be changed any more.
         """
         outbox = self.channel.outbox
-        is_over = self._peer_stopped or self._stopped
-        if is_over or self._credit.available <= 0 or outbox.is_full:
+        if self._is_over or self._credit.available <= 0 or outbox.is_full:
             return False
         self._credit.spend(len(frame[0]) if len(frame) == 1 else sum(map(len, frame)))
         outbox.put(frame)

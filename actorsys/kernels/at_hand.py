@@ -16,6 +16,7 @@ class AtHand(Generic[T]):
         self._items: dict[int, tuple[T, int]] = {}
         self._next_number = 0
         self._floor = LEVELS  # none has a lower priority
+        self._is_floor_exact = True  # one has just this priority, or there is none at all
 
     def __repr__(self) -> str:
         return f"<AtHand: {len(self._items)} items, none below priority {self._floor}>"
@@ -26,8 +27,9 @@ class AtHand(Generic[T]):
     def has_any_below(self, priority: int) -> bool:
         """Tell whether an item has a lower priority than *priority*."""
         # The floor rises only here: to know it after each removal is seldom worth its time.
-        if self._floor < priority:
+        if self._floor < priority and not self._is_floor_exact:
             self._floor = min((least for _, least in self._items.values()), default=LEVELS)
+            self._is_floor_exact = True
         return self._floor < priority
 
     def add(self, item: T, priority: int) -> int:
@@ -35,8 +37,9 @@ class AtHand(Generic[T]):
         number = self._next_number
         self._next_number += 1
         self._items[number] = item, priority
-        if priority < self._floor:
+        if priority <= self._floor:
             self._floor = priority
+            self._is_floor_exact = True
         return number
 
     def find(self, number: int) -> T:
@@ -45,14 +48,18 @@ class AtHand(Generic[T]):
 
     def remove(self, number: int) -> None:
         """Remove the item with *number*; a KeyError says that there is none."""
-        del self._items[number]
+        _, priority = self._items.pop(number)
+        if priority == self._floor:
+            self._is_floor_exact = False
 
     def discard(self, number: int) -> None:
         """Remove the item with *number*, if there is one."""
-        self._items.pop(number, None)
+        if number in self._items:
+            self.remove(number)
 
     def clear(self) -> list[T]:
         """Take everything, in order."""
         items = [item for item, _ in self._items.values()]
         self._items.clear()
+        self._floor, self._is_floor_exact = LEVELS, True
         return items

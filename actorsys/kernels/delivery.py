@@ -34,9 +34,9 @@ class Delivery:
     Owned by a `Kernel`. They wait here, not in the process: a crash loses none but those that were
     taken. The process has a few at hand, and never one while a better one waits here.
 
-    ``mailbox`` is where they are put; ``wiring`` the link to the process, None while there is none.
+    ``mailbox`` is where they wait; ``wiring`` the link to the process, None while there is none.
     *on_drop* is called with what is dropped because the mailbox is full, *on_unsendable* with what
-    cannot travel any more, and why, and *on_drained* when nothing waits in it.
+    cannot travel any more, and why, and *on_drained* when the last one has left the mailbox.
     """
 
     def __init__(
@@ -94,10 +94,10 @@ class Delivery:
     @enable_ki_protection
     async def put(self, accepted: Accepted) -> None:
         """Put a message into the mailbox, as `Mailbox.put`; past it, if its turn is at once."""
-        wiring = self.wiring
-        is_waiting = self.mailbox.queue or self._credits <= 0
-        if wiring is None or is_waiting or not self.is_gate_open:
-            await self.mailbox.put(accepted, accepted.envelope.priority)
+        wiring, mailbox = self.wiring, self.mailbox
+        must_wait = not self.is_gate_open or self._credits <= 0 or mailbox.queue or mailbox.is_full
+        if wiring is None or must_wait:
+            await mailbox.put(accepted, accepted.envelope.priority)
         else:
             await trio.lowlevel.checkpoint_if_cancelled()
             self._give(wiring, accepted, 0.0)
@@ -124,8 +124,15 @@ class Delivery:
         return is_change
 
     def on_wanted(self, count: int) -> None:
-        """Give the process as many more as it wants."""
-        self._credits = max(0, self._credits) + count
+        """Give the process as many more as it wants, and may have.
+
+        Raises:
+          ValueError: it has messages at hand without asking, or this is no number of messages.
+        """
+        if self._prefetched or type(count) is not int or count < 1:
+            raise ValueError("a kernel wants messages that it is not to want")
+        room = self.mailbox.capacity - len(self._at_hand)
+        self._credits = min(max(0, self._credits) + count, room)
         self._pump()
 
     def _pump(self) -> None:
@@ -149,7 +156,7 @@ class Delivery:
         number = self._at_hand.add(accepted, priority)
         try:
             wiring.send(ToKernel.MESSAGE, number, priority, parcel, age, accepted.is_asked)
-        except ActorsysError as error:  # a buffer in it was lost while it waited
+        except ActorsysError as error:  # a buffer in it was lost since it was packed
             self._at_hand.remove(number)
             self._on_unsendable(accepted, error)
             self.mailbox.make_room()

@@ -6,7 +6,6 @@ import abc
 import dataclasses
 import enum
 import functools
-import inspect
 import types
 import uuid
 from collections.abc import Callable
@@ -17,7 +16,7 @@ from ..wire import TYPES
 from ..wire.typetable import tag_of
 from .packing import decode_message, encode_message
 from .schema import FIRST_VERSION, SCHEMA_ATTRIBUTE, Schema, Upgrade, schema_of
-from .sealing import delete_while_open, sealing_init, set_while_open
+from .sealing import delete_while_open, is_own, sealing_init, set_while_open
 from .uuids import new_uuid
 
 T = TypeVar("T")
@@ -121,7 +120,7 @@ def _make_message(cls: type[Any], version: int) -> type[Any]:
         raise TypeError(f"@message is for classes that can be dataclasses, not {cls!r}")
     if type(version) is not int or version < FIRST_VERSION:
         raise ValueError(f"a version is a whole number from {FIRST_VERSION}, not {version!r}")
-    if _is_own(cls, "__init__"):
+    if is_own(cls, "__init__"):
         raise TypeError(
             f"{cls.__qualname__} has an __init__ of its own, and @message makes one; use "
             f"__post_init__"
@@ -162,21 +161,11 @@ def _with_envelope(cls: type[Any]) -> type[Any]:
     params = cls.__dataclass_params__
     decorate = dataclasses.dataclass(
         frozen=params.frozen,
-        eq=params.eq and not _is_own(cls, "__eq__"),
+        eq=params.eq and not is_own(cls, "__eq__"),
         order=params.order,
-        repr=params.repr and not _is_own(cls, "__repr__"),
+        repr=params.repr and not is_own(cls, "__repr__"),
     )
     return decorate(made)
-
-
-def _is_own(cls: type[Any], name: str) -> bool:
-    """Tell whether *cls* itself defines the method *name*, and not `dataclass` for it."""
-    method = vars(cls).get(name)
-    code = getattr(inspect.unwrap(method), "__code__", None) if callable(method) else None
-    return code is not None and code.co_filename != _MADE_BY_DATACLASS
-
-
-_MADE_BY_DATACLASS = "<string>"
 
 
 def _add_methods(made: type[Any], original: type[Any]) -> None:
@@ -184,7 +173,7 @@ def _add_methods(made: type[Any], original: type[Any]) -> None:
     made.__init__ = sealing_init(made)
     own: dict[str, Any] = {"__setattr__": set_while_open, "__delattr__": delete_while_open}
     own["__reduce__"] = _reduce
-    own["__hash__"] = original.__hash__ if _is_own(original, "__hash__") else _hash
+    own["__hash__"] = original.__hash__ if is_own(original, "__hash__") else _hash
     for name, special in own.items():
         setattr(made, name, special)
     taken = {field.name for field in dataclasses.fields(made)} | vars(original).keys()
@@ -255,7 +244,7 @@ def _deserialize(cls: Any, data: bytes) -> Any:
     Raises:
       RemoteProtocolError: the bytes are none.
     """
-    found = decode_message(data)
+    found = decode_message(bytes(data) if isinstance(data, memoryview) else data)
     if not isinstance(found, cls):
         raise RemoteProtocolError(f"these bytes are a {type(found).__qualname__}, no {cls!r}")
     return found

@@ -1,8 +1,8 @@
 """Which messages a kernel has taken last, and what it has counted, in memory that outlives it.
 
 What was taken must be known before anything is done with the message, or a crash would have it
-given once more. To write it here costs nothing; a frame that says the same follows with the next
-write.
+given once more. To write it here costs nothing; a frame that says the same follows when there is
+nothing better to do, or with the next thing that the kernel has to say.
 """
 
 from __future__ import annotations

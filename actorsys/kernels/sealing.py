@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import inspect
+import types
 from collections.abc import Callable
 from typing import Any
 
@@ -15,7 +16,16 @@ MAX_PRIORITY = 255
 _OPEN = "(open)"
 """In the ``__dict__`` of an instance while its ``__init__`` runs; no field has such a name."""
 
+_MADE_BY_DATACLASS = "<string>"
+
 _set_attribute = object.__setattr__
+
+
+def is_own(cls: type[Any], name: str) -> bool:
+    """Tell whether *cls* itself defines the method *name*, and not `dataclass` for it."""
+    method = vars(cls).get(name)
+    code = getattr(inspect.unwrap(method), "__code__", None) if callable(method) else None
+    return code is not None and code.co_filename != _MADE_BY_DATACLASS
 
 
 def sealing_init(made: type[Any]) -> Callable[..., None]:
@@ -24,59 +34,70 @@ def sealing_init(made: type[Any]) -> Callable[..., None]:
 
     @functools.wraps(init)
     def opening_init(self: Any, /, *args: Any, **kwargs: Any) -> None:
-        self.__dict__[_OPEN] = True
-        try:
+        state = self.__dict__
+        if _OPEN in state:  # a derived class is being made
             init(self, *args, **kwargs)
-        finally:
-            del self.__dict__[_OPEN]
-        _set_attribute(self, "priority", checked_priority(self.priority))
+        else:
+            state[_OPEN] = True
+            try:
+                init(self, *args, **kwargs)
+            finally:
+                del self.__dict__[_OPEN]
+        priority = self.priority
+        if type(priority) is not int or not 0 <= priority <= MAX_PRIORITY:
+            _set_attribute(self, "priority", checked_priority(priority))
 
     return _quick_init(made, init, opening_init) if _is_plain(made) else opening_init
 
 
 def _is_plain(made: type[Any]) -> bool:
     """Tell whether to make an instance is nothing but to set the fields."""
-    has_own_code = hasattr(made, "__post_init__") or any(
-        inspect.getattr_static(made, name) is not getattr(object, name)
-        for name in ("__new__", "__setattr__", "__getattribute__")
-    )
+    fields = dataclasses.fields(made)
+    own = [name for name in _MAKERS if _static(made, name) is not vars(object)[name]]
+    has_own_code = own or is_own(made, "__init__") or hasattr(made, "__post_init__")
     return (
         not has_own_code
+        and type(made).__call__ is type.__call__
+        and type(_static(made, "__dict__")) is types.GetSetDescriptorType
         and not any("__slots__" in vars(base) for base in made.__mro__[:-1])
-        and all(
-            field.init and not _is_descriptor(inspect.getattr_static(made, field.name, None))
-            for field in dataclasses.fields(made)
-        )
+        and all(field.init and not _takes_values(_static(made, field.name)) for field in fields)
     )
 
 
-def _is_descriptor(attribute: object) -> bool:
+_MAKERS = ("__new__", "__setattr__", "__getattribute__")
+
+
+def _static(cls: type[Any], name: str) -> Any:
+    """Return the attribute *name* of instances, as the class of them or one of its bases has it."""
+    return next((vars(base)[name] for base in cls.__mro__ if name in vars(base)), None)
+
+
+def _takes_values(attribute: object) -> bool:
     return hasattr(type(attribute), "__set__")
-
-
-class _Fields:
-    """Stands for an instance while its fields are set; it takes them without a question."""
 
 
 def _quick_init(
     made: type[Any], init: Callable[..., None], opening_init: Callable[..., None]
 ) -> Callable[..., None]:
-    """Return *init* for instances of *made*, in a quarter less time; *opening_init* for others."""
-    set_all = next(vars(base)["__dict__"] for base in made.__mro__ if "__dict__" in vars(base))
-    set_all = set_all.__set__
+    """Return *init* for instances of *made*, in a quarter less time; *opening_init* for others.
+
+    A stand-in takes the values of the fields without a question, and the instance has them from it.
+    """
+    new_stand_in = type("_StandIn", (), {})  # one for each class: their dicts share the keys
+    set_fields = _static(made, "__dict__").__set__
 
     @functools.wraps(init)
     def quick_init(self: Any, /, *args: Any, **kwargs: Any) -> None:
         if self.__class__ is not made:
             opening_init(self, *args, **kwargs)
             return
-        found = _Fields()
-        init(found, *args, **kwargs)
-        fields = found.__dict__
+        stand_in = new_stand_in()
+        init(stand_in, *args, **kwargs)
+        fields = stand_in.__dict__
         priority = fields["priority"]
         if type(priority) is not int or not 0 <= priority <= MAX_PRIORITY:
             fields["priority"] = checked_priority(priority)
-        set_all(self, fields)
+        set_fields(self, fields)
 
     return quick_init
 

@@ -76,5 +76,5 @@ class Wiring(Backlog):
         self.put(frame)
 
     def remind(self, item: Flushable) -> None:
-        """Ask *item* what it has to send when there is nothing else to do; some ticks later."""
+        """Ask *item* what it has to send when there is nothing else to do, or some ticks later."""
         self._flusher.queue_late(item)

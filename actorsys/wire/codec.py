@@ -318,7 +318,7 @@ class Codec:
             raise RemoteProtocolError(f"nested deeper than {self._limits.max_depth}")
         return message, self._fault
 
-    def _unpack(self, data: Buffer) -> Any:
+    def _unpack(self, data: bytes | bytearray) -> Any:
         # Every message comes here: a functools.partial takes half as long again.
         return msgpack.unpackb(
             data,
@@ -431,7 +431,7 @@ def _count_openers(body: bytes | bytearray) -> int:
     return body.translate(_OPENERS).count(1)
 
 
-def _check_complete(body: Buffer) -> None:
+def _check_complete(body: bytes | bytearray) -> None:
     """Refuse a body that announces more than it holds, before room is made for what it announces.
 
     Raises:

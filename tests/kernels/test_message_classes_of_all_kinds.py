@@ -8,6 +8,7 @@ import dataclasses
 import enum
 import functools
 import pickle
+import sys
 from collections.abc import Callable
 from dataclasses import KW_ONLY, InitVar, dataclass, field
 from typing import Any, ClassVar, Generic, NamedTuple, Protocol, TypeVar
@@ -195,6 +196,48 @@ class Labelled:
         return made
 
 
+class Once:
+    """A field that is set once."""
+
+    def __get__(self, instance: Any, _: object) -> Any:
+        return 128 if instance is None else vars(instance)["priority"]
+
+    def __set__(self, instance: Any, value: int) -> None:
+        if "priority" in vars(instance):
+            raise AttributeError("it was set before")
+        vars(instance)["priority"] = value
+
+
+@message
+@dataclass
+class SetOnce:
+    x: int
+    priority: int = Once()  # type: ignore[assignment]
+
+
+class Stamping(type):
+    def __call__(cls, *args: Any, **kwargs: Any) -> Any:
+        made = cls.__new__(cls)
+        made.__dict__["stamp"] = "made"
+        made.__init__(*args, **kwargs)
+        return made
+
+
+@message
+@dataclass
+class Stamped(metaclass=Stamping):
+    x: int
+
+
+@message
+@dataclass
+class MadeTwice(Ground):
+    b: int = 0
+
+    def __post_init__(self) -> None:
+        Ground.__init__(self, self.a + 1)  # type: ignore[arg-type]
+
+
 @message
 @dataclass
 class Tree:
@@ -227,6 +270,9 @@ ALL = [
     Urgent(1),
     WithClipped(4),
     Labelled(1),
+    SetOnce(1),
+    Stamped(1),
+    MadeTwice(1, 2),
     Tree(1, [Tree(2)], Tree(3), {"a": Tree(4)}, (Tree(5),)),
 ]
 
@@ -267,6 +313,9 @@ def test_code_of_the_class_runs_when_an_instance_is_made() -> None:
     assert WithClipped(12).x == 10
     assert Urgent(1).priority == 200
     assert vars(Labelled(1))["label"] == "made"
+    assert vars(Stamped(1))["stamp"] == "made"
+    assert MadeTwice(1).a == 2
+    assert SetOnce(1, priority=3).priority == 3
 
 
 def test_what_a_derived_class_has_set_before_stays() -> None:
@@ -295,6 +344,22 @@ def test_arguments_that_do_not_fit_are_told_as_for_any_dataclass() -> None:
         Ground()  # type: ignore[call-arg]
     with pytest.raises(TypeError, match="unexpected keyword argument 'b'"):
         Ground(1, b=2)  # type: ignore[call-arg]
+
+
+def test_bytes_of_any_kind_are_read() -> None:
+    for size in (10, 600, 100_000):
+        data = Boxed(b"x" * size).serialize()
+        for kind in (bytes, bytearray, memoryview):
+            assert Boxed.deserialize(kind(data)).item == b"x" * size
+
+
+def test_instances_stay_small_where_there_are_many_classes() -> None:
+    sizes = []
+    for number in range(40):
+        fields = [(f"field_{number}_{index}", int) for index in range(5)]
+        made = message(dataclasses.make_dataclass(f"Many_{number}", fields))
+        sizes.append(sys.getsizeof(vars(made(*range(5)))))
+    assert sizes == [sizes[0]] * 40
 
 
 def test_a_pattern_matches_the_fields_of_a_message() -> None:
