@@ -13,13 +13,13 @@ import trio
 
 from ..buffers.codes import NOTE
 from ..channel import Channel, Exposure, IncomingCall, RuntimeCall, Service, Target
-from ..channel.dispatch import RuntimeFunction
+from ..channel.dispatch import NextJob, RuntimeFunction
 from ..channel.remote_errors import pack_cancelled
 from ..errors import EncodeError
 from ..transport import Transport
 from ..wire import Call, Kind, Session
 from .context import CalleeContext
-from .current import trace_context
+from .current import find_current_actor, trace_context
 from .runtime import Actor
 
 NOTHING: Mapping[str, Any] = types.MappingProxyType({})
@@ -41,37 +41,62 @@ def make_channel(
     """
     transport, session, rest = connection
     notices = {NOTE: actor.buffer_access.on_note, **notices}
-    run = functools.partial(run_call, actor)
+    run = functools.partial(run_calls, actor)
     service = Service(exposure, run, functions, notices, calls)
     channel = Channel(transport, session, service, actor.limits, rest, is_remote=is_remote)
     actor.buffer_access.attach(channel)
     return channel
 
 
-async def run_call(actor: Actor, call: IncomingCall, message: Call, target: Target) -> None:
-    """Run the function of *call* in *actor*; whatever becomes of it, its caller is told once."""
-    channel = call.channel
-    if message.trace is not None:
-        trace_context.set(message.trace)
-    stop = actor.stop_request
-    if stop is not None:
-        call.cancel(stop.canceller, "the actor is being stopped")
+async def run_calls(actor: Actor, next_job: NextJob) -> None:
+    """Run calls in *actor*, one after the other, until there is none to come.
+
+    Whatever becomes of a call, its caller is told once.
+    """
+    find_current_actor()  # it is kept in the context of the task then, where every call finds it
+    while await _run_next_call(actor, next_job):
+        pass
+
+
+async def _run_next_call(actor: Actor, next_job: NextJob) -> bool:
+    """Wait for a call and run it; return whether there was one.
+
+    The scope is there before the call: to open it takes longer than many a function.
+    """
+    call: IncomingCall | None = None
     try:
-        with call.scope:
-            await _RUN[target.kind](actor, call, message, target)
-            return
+        with trio.CancelScope() as scope:
+            job = await next_job()
+            if job is not None:
+                call = job[0]
+                await _run_call(actor, scope, *job)
+            return call is not None
+        assert call is not None
         _end_cancelled(call)
     except trio.Cancelled:
         raise
-    except BaseExceptionGroup as group:
-        if group.subgroup(trio.Cancelled) is not None:
-            raise
-        call.send_error(channel.pack_error(group))
     except BaseException as error:
+        is_cancelled = isinstance(error, BaseExceptionGroup) and error.subgroup(trio.Cancelled)
+        if call is None or is_cancelled:
+            raise
         # Not even SystemExit ends the actor: it is the caller's function that wanted to leave.
-        call.send_error(channel.pack_error(error))
+        call.send_error(call.channel.pack_error(error))
     finally:
-        channel.table.forget(call.cid)
+        if call is not None:
+            call.leave()
+    return True
+
+
+async def _run_call(
+    actor: Actor, scope: trio.CancelScope, call: IncomingCall, message: Call, target: Target
+) -> None:
+    if message.trace is not None:
+        trace_context.set(message.trace)
+    call.enter(scope)
+    stop = actor.stop_request
+    if stop is not None:
+        call.cancel(stop.canceller, "the actor is being stopped")
+    await _RUN[target.kind](actor, call, message, target)
 
 
 async def _run_function(actor: Actor, call: IncomingCall, message: Call, target: Target) -> None:

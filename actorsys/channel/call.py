@@ -6,6 +6,7 @@ The two classes hold the state of one cid. The reader task of the link moves the
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import trio
@@ -242,18 +243,20 @@ class OutgoingCall:
 
 
 class IncomingCall:
-    """A call that a peer made. Owned by the task that runs it."""
+    """A call that a peer made. Owned by the task that runs it. It ends at ``deadline``."""
 
     __slots__ = (
+        "_is_cancelled",
+        "_scope",
         "_state",
         "cancel_reason",
         "canceller",
         "channel",
         "cid",
+        "deadline",
         "flow",
         "has_ended",
         "kind",
-        "scope",
         "started",
     )
 
@@ -261,12 +264,14 @@ class IncomingCall:
         self.cid = cid
         self.kind = kind
         self.flow = Flow(channel, cid) if kind != "asyncfunc" else None
-        self.scope = trio.CancelScope()
+        self.deadline = math.inf
         self.canceller: Uid | None = None
         self.cancel_reason = ""
         self.has_ended = False
         self.started = False
         self.channel = channel
+        self._scope: trio.CancelScope | None = None
+        self._is_cancelled = False
         self._state = state
 
     def __repr__(self) -> str:
@@ -277,7 +282,12 @@ class IncomingCall:
         if self.canceller is None:
             self.canceller = canceller
             self.cancel_reason = reason
-        self.scope.cancel()
+        self._cancel()
+
+    def _cancel(self) -> None:
+        self._is_cancelled = True
+        if self._scope is not None:
+            self._scope.cancel()
 
     # --- what the reader task does -------------------------------------------------------
 
@@ -294,7 +304,7 @@ class IncomingCall:
             flow.on_credit(message.granted)
         elif type(message) is Stop:
             if self.kind == "asyncgen":
-                self.scope.cancel()
+                self._cancel()
             else:
                 flow.on_stop()
 
@@ -304,6 +314,18 @@ class IncomingCall:
         return self._state is CallState.HALF
 
     # --- what the running task does ------------------------------------------------------
+
+    def enter(self, scope: trio.CancelScope) -> None:
+        """Be run inside *scope*, which is cancelled with the call, and when its time is up."""
+        self._scope = scope
+        if self.deadline < math.inf:
+            scope.deadline = self.deadline
+        if self._is_cancelled:
+            scope.cancel()
+
+    def leave(self) -> None:
+        """Be over; what still comes for it is dropped."""
+        self.channel.table.forget(self.cid)
 
     def send_functype(self) -> None:
         """Tell the caller the kind of its callee, the first answer.

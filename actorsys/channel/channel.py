@@ -29,6 +29,7 @@ from ..transport import Transport
 from ..wire import Codec, EncodedFrame, Kind, Session
 from .call import OutgoingCall
 from .call_table import CallTable
+from .crew import Crew
 from .dispatch import Dispatcher, Service
 from .exposure import RUNTIME_NS
 from .heartbeat import wait_silent
@@ -85,10 +86,10 @@ class Channel:
         self._has_lost_patience = False
         self.is_remote = is_remote
         self._transport = transport
-        self._run_call = service.run_call
         self.table = CallTable(is_client=session.is_client)
         dispatcher = Dispatcher(self, service)
         self.reader = Reader(transport, self.flusher, self.codec, dispatcher, limits, leftover)
+        self._crew = Crew(self.reader, service.run_calls, self._on_end_of_reading)
         self._make_error: MakeError | None = None
         self._tasks: trio.Nursery | None = None
 
@@ -125,7 +126,7 @@ class Channel:
                 tasks.start_soon(self._write)
                 if self.is_remote:
                     tasks.start_soon(self._watch_for_silence)
-                tasks.start_soon(self._read_or_run)
+                self._crew.start(tasks)
         finally:
             self._lose(ChannelClosed("this link was closed"))
             self.outbox.close()
@@ -310,28 +311,13 @@ class Channel:
         """How often something was received."""
         return self.reader.reads
 
-    @enable_ki_protection
-    async def _read_or_run(self) -> None:
-        """Read until there are calls to run; then run the last of them right here.
-
-        Another task goes on reading. So a call is run by the task that read it, one pass of the
-        scheduler earlier than a new task could.
-        """
-        tasks = self._tasks
-        assert tasks is not None
-        jobs = await self.reader.read()
-        if jobs:
-            last = jobs.pop()
-            for job in jobs:
-                tasks.start_soon(self._run_call, *job)
-            tasks.start_soon(self._read_or_run)
-            await self._run_call(*last)
-        else:
-            assert self.reader.end is not None
-            self._lose(self.reader.end)
-            if isinstance(self.reader.end, ProtocolError):
-                self._tell_peer(self.reader.end)
-            tasks.cancel_scope.cancel()
+    def _on_end_of_reading(self) -> None:
+        assert self.reader.end is not None
+        assert self._tasks is not None
+        self._lose(self.reader.end)
+        if isinstance(self.reader.end, ProtocolError):
+            self._tell_peer(self.reader.end)
+        self._tasks.cancel_scope.cancel()
 
     def _tell_peer(self, error: Exception) -> None:
         """Tell the peer why the link is about to be closed, if that can be done at once."""

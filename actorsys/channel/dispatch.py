@@ -37,16 +37,21 @@ RuntimeFunction = Callable[["Channel", dict[str, Any]], Any]
 RuntimeCall = Callable[..., Awaitable[Any]]
 """Takes the link and the keyword arguments of the call."""
 
-RunCall = Callable[[IncomingCall, Call, Target], Awaitable[None]]
 Job = tuple[IncomingCall, Call, Target]
-"""A call that was accepted and is to be run: the arguments of `Service.run_call`."""
+"""A call that was accepted and is to be run."""
+
+NextJob = Callable[[], Awaitable[Job | None]]
+"""Returns the next call to run, or None when there is none to come."""
+
+RunCalls = Callable[[NextJob], Awaitable[None]]
+"""Runs calls, one after the other, until there is none to come."""
 
 
 class Service(NamedTuple):
     """What a link offers its peer: functions, and somebody to run them."""
 
     exposure: Exposure
-    run_call: RunCall
+    run_calls: RunCalls
     runtime_functions: Mapping[str, RuntimeFunction]
     """Functions of the runtime that are answered in the reader, at once."""
     notices: Mapping[str, RuntimeFunction] = types.MappingProxyType({})
@@ -124,7 +129,7 @@ class Dispatcher:
         call = IncomingCall(channel, message.cid, target.kind, CALLEE_START[target.kind])
         if message.deadline is not None:
             seconds = message.deadline + limits.deadline_slack_seconds
-            call.scope.deadline = trio.current_time() + seconds
+            call.deadline = trio.current_time() + seconds
         self._table.add(call)
         return call, message, target
 

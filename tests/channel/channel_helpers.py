@@ -13,7 +13,7 @@ from typing import Any
 import trio
 
 from actorsys.channel import Channel, Exposure, IncomingCall, OutgoingCall, Target, context
-from actorsys.channel.dispatch import RuntimeFunction, Service
+from actorsys.channel.dispatch import NextJob, RuntimeFunction, Service
 from actorsys.channel.remote_errors import pack_cancelled
 from actorsys.limits import Limits
 from actorsys.transport import Transport, memory_transport_pair
@@ -86,11 +86,17 @@ async def deaf(call: IncomingCall) -> None:
 # --- how they are run ------------------------------------------------------------------------
 
 
-async def run_call(call: IncomingCall, message: Call, target: Target) -> None:
-    """Run the function of *call*; its caller is told once how it ended."""
+async def run_calls(next_job: NextJob) -> None:
+    """Run calls, each in a scope of its own; their callers are told once how they ended."""
+    while (job := await next_job()) is not None:
+        await _run_call(*job)
+
+
+async def _run_call(call: IncomingCall, message: Call, target: Target) -> None:
     channel = call.channel
     try:
-        with call.scope:
+        with trio.CancelScope() as scope:
+            call.enter(scope)
             await _run(call, message, target)
             return
         fields = pack_cancelled(
@@ -100,7 +106,7 @@ async def run_call(call: IncomingCall, message: Call, target: Target) -> None:
     except Exception as error:
         call.send_error(channel.pack_error(error))
     finally:
-        channel.table.forget(call.cid)
+        call.leave()
 
 
 async def _run(call: IncomingCall, message: Call, target: Target) -> None:
@@ -119,7 +125,7 @@ async def _run(call: IncomingCall, message: Call, target: Target) -> None:
 
 
 def a_service(functions: dict[str, RuntimeFunction] | None = None) -> Service:
-    return Service(Exposure([sys.modules[__name__]]), run_call, functions or {})
+    return Service(Exposure([sys.modules[__name__]]), run_calls, functions or {})
 
 
 def a_session(
