@@ -12,7 +12,7 @@ from .monitor import Down, Monitors, monitor
 from .portal import Peer, PeerState, Portal
 from .reception import Expected, Reception
 from .runtime import Actor, ActorStatistics, StopRequest, open_runtime
-from .serve import make_channel, run_calls
+from .serve import make_channel, run_call
 from .stream import MsgStream, Subscription
 
 __all__ = [
@@ -38,7 +38,7 @@ __all__ = [
     "make_channel",
     "monitor",
     "open_runtime",
-    "run_calls",
+    "run_call",
     "trace_context",
     "wait_for_actor",
 ]

@@ -19,7 +19,7 @@ from ..errors import EncodeError
 from ..transport import Transport
 from ..wire import Call, Kind, Session
 from .context import CalleeContext
-from .current import find_current_actor, trace_context
+from .current import trace_context
 from .runtime import Actor
 
 NOTHING: Mapping[str, Any] = types.MappingProxyType({})
@@ -41,62 +41,54 @@ def make_channel(
     """
     transport, session, rest = connection
     notices = {NOTE: actor.buffer_access.on_note, **notices}
-    run = functools.partial(run_calls, actor)
+    run = functools.partial(run_call, actor)
     service = Service(exposure, run, functions, notices, calls)
     channel = Channel(transport, session, service, actor.limits, rest, is_remote=is_remote)
     actor.buffer_access.attach(channel)
     return channel
 
 
-async def run_calls(actor: Actor, next_job: NextJob) -> None:
-    """Run calls in *actor*, one after the other, until there is none to come.
+async def run_call(actor: Actor, next_job: NextJob) -> None:
+    """Run the call that *next_job* brings, in *actor*; its caller is told once what becomes of it.
 
-    Whatever becomes of a call, its caller is told once.
-    """
-    find_current_actor()  # it is kept in the context of the task then, where every call finds it
-    while await _run_next_call(actor, next_job):
-        pass
-
-
-async def _run_next_call(actor: Actor, next_job: NextJob) -> bool:
-    """Wait for a call and run it; return whether there was one.
-
-    The scope is there before the call: to open it takes longer than many a function.
+    The cancel scope is open before the call is there: its caller does not wait for that.
     """
     call: IncomingCall | None = None
     try:
         with trio.CancelScope() as scope:
             job = await next_job()
             if job is not None:
-                call = job[0]
-                await _run_call(actor, scope, *job)
-            return call is not None
+                call, message, target = job
+                _enter(actor, call, message, scope)
+                await _RUN[target.kind](actor, call, message, target)
+            return
+        # Only the cancellation of the call leads here.
         assert call is not None
         _end_cancelled(call)
     except trio.Cancelled:
         raise
     except BaseException as error:
-        is_cancelled = isinstance(error, BaseExceptionGroup) and error.subgroup(trio.Cancelled)
-        if call is None or is_cancelled:
+        if call is None or _holds_cancellation(error):
             raise
         # Not even SystemExit ends the actor: it is the caller's function that wanted to leave.
         call.send_error(call.channel.pack_error(error))
     finally:
         if call is not None:
-            call.leave()
-    return True
+            call.channel.table.forget(call.cid)
 
 
-async def _run_call(
-    actor: Actor, scope: trio.CancelScope, call: IncomingCall, message: Call, target: Target
-) -> None:
+def _enter(actor: Actor, call: IncomingCall, message: Call, scope: trio.CancelScope) -> None:
+    """Let *call* have the scope, and this task its trace."""
     if message.trace is not None:
         trace_context.set(message.trace)
     call.enter(scope)
     stop = actor.stop_request
     if stop is not None:
         call.cancel(stop.canceller, "the actor is being stopped")
-    await _RUN[target.kind](actor, call, message, target)
+
+
+def _holds_cancellation(error: BaseException) -> bool:
+    return isinstance(error, BaseExceptionGroup) and error.subgroup(trio.Cancelled) is not None
 
 
 async def _run_function(actor: Actor, call: IncomingCall, message: Call, target: Target) -> None:

@@ -323,10 +323,6 @@ class IncomingCall:
         if self._is_cancelled:
             scope.cancel()
 
-    def leave(self) -> None:
-        """Be over; what still comes for it is dropped."""
-        self.channel.table.forget(self.cid)
-
     def send_functype(self) -> None:
         """Tell the caller the kind of its callee, the first answer.
 

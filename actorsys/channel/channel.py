@@ -89,7 +89,7 @@ class Channel:
         self.table = CallTable(is_client=session.is_client)
         dispatcher = Dispatcher(self, service)
         self.reader = Reader(transport, self.flusher, self.codec, dispatcher, limits, leftover)
-        self._crew = Crew(self.reader, service.run_calls, self._on_end_of_reading)
+        self._crew = Crew(self.reader, service.run_call, self._on_end_of_reading)
         self._make_error: MakeError | None = None
         self._tasks: trio.Nursery | None = None
 

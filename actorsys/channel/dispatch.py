@@ -41,17 +41,17 @@ Job = tuple[IncomingCall, Call, Target]
 """A call that was accepted and is to be run."""
 
 NextJob = Callable[[], Awaitable[Job | None]]
-"""Returns the next call to run, or None when there is none to come."""
+"""Waits for a call that is to be run; None if there is none to come."""
 
-RunCalls = Callable[[NextJob], Awaitable[None]]
-"""Runs calls, one after the other, until there is none to come."""
+RunCall = Callable[[NextJob], Awaitable[None]]
+"""Runs the call that it is given so."""
 
 
 class Service(NamedTuple):
     """What a link offers its peer: functions, and somebody to run them."""
 
     exposure: Exposure
-    run_calls: RunCalls
+    run_call: RunCall
     runtime_functions: Mapping[str, RuntimeFunction]
     """Functions of the runtime that are answered in the reader, at once."""
     notices: Mapping[str, RuntimeFunction] = types.MappingProxyType({})

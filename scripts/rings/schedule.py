@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import trio
 from trio.testing import MockClock
 
-from actorsys.actor import Portal, run_calls
+from actorsys.actor import Portal, run_call
 from actorsys.channel import Channel, Exposure, Service, accept_channel, connect_channel
 from actorsys.errors import ActorDied, ActorUnavailable, ContextCancelled, Uid
 from actorsys.limits import Limits
@@ -168,7 +168,7 @@ class _Peer:
     def __init__(self, transport: MemoryTransport, session: Session) -> None:
         self.uid = session.peer_uid
         actor: Any = SimpleNamespace(uid=session.own_uid, stop_request=None)
-        service = Service(Exposure([witnesses]), functools.partial(run_calls, actor), {})
+        service = Service(Exposure([witnesses]), functools.partial(run_call, actor), {})
         self.link = Channel(transport, session, service, LIMITS)
         self._transport = transport
         self._explained = trio.Event()

@@ -1,4 +1,4 @@
-"""Calls share tasks and cancel scopes, and nothing of one call is seen by the next."""
+"""Each call has a task and a cancel scope of its own, which are there before the call."""
 
 from __future__ import annotations
 
@@ -28,6 +28,7 @@ note: contextvars.ContextVar[str] = contextvars.ContextVar("note", default="clea
 tasks_seen: list[trio.lowlevel.Task] = []
 kept: list[weakref.ref[Any]] = []
 generators: list[AsyncIterator[int]] = []  # nobody ends them
+locks: list[trio.Lock] = []
 
 
 @dataclass
@@ -41,10 +42,18 @@ actorsys.register_type(Load)
 # --- functions that are called ---------------------------------------------------------------
 
 
-async def note_task() -> int:
-    """Note which task runs this; return how many have by now."""
+async def note_task() -> None:
     tasks_seen.append(trio.lowlevel.current_task())
-    return len(set(tasks_seen))
+
+
+async def keep_lock() -> None:
+    """Leave a lock to nobody."""
+    await locks[-1].acquire()
+
+
+async def take_lock() -> None:
+    async with locks[-1]:
+        pass
 
 
 async def note_and_leave(text: str) -> str:
@@ -52,19 +61,6 @@ async def note_and_leave(text: str) -> str:
     before = note.get()
     note.set(text)
     return before
-
-
-async def note_and_reset(text: str) -> str:
-    before = note.get()
-    token = note.set(text)
-    tasks_seen.append(trio.lowlevel.current_task())
-    note.reset(token)
-    return before
-
-
-async def know_oneself() -> str:
-    tasks_seen.append(trio.lowlevel.current_task())
-    return actorsys.current_actor().name
 
 
 async def trace() -> str | None:
@@ -170,29 +166,32 @@ def simulated(test: Test) -> Callable[[], None]:
 async def is_usable(portal: actorsys.Portal) -> bool:
     """Tell whether a call runs as if it were the first."""
     assert await portal.run(sleep, 5) == math.inf
-    return await portal.run(note_and_reset, "used") == "clean"
+    return await portal.run(note_and_leave, "used") == "clean"
 
 
 # --- tests -----------------------------------------------------------------------------------
 
 
 @simulated
-async def test_calls_one_after_the_other_need_two_tasks(portal: actorsys.Portal) -> None:
-    for _ in range(20):
+async def test_each_call_has_a_task_of_its_own(portal: actorsys.Portal) -> None:
+    for _ in range(10):
         await portal.run(note_task)
-    assert await portal.run(note_task) == 2
+    async with trio.open_nursery() as nursery:
+        for _ in range(10):
+            nursery.start_soon(portal.run, note_task)
+    assert len(set(tasks_seen)) == 20
 
 
 @simulated
-async def test_calls_that_wait_need_two_tasks_as_well(portal: actorsys.Portal) -> None:
-    for _ in range(5):
-        await portal.run(sleep, 1)
-        await portal.run(note_task)
-    assert await portal.run(note_task) <= 2
+async def test_a_lock_that_is_kept_is_broken_with_its_call(portal: actorsys.Portal) -> None:
+    locks.append(trio.Lock())
+    await portal.run(keep_lock)
+    with pytest.raises(actorsys.RemoteActorError, match="exited without releasing"):
+        await portal.run(take_lock)
 
 
 @simulated
-async def test_after_many_calls_at_once_one_task_rests_and_one_reads(
+async def test_after_many_calls_at_once_one_task_reads_and_one_stands_by(
     portal: actorsys.Portal,
 ) -> None:
     async with trio.open_nursery() as nursery:
@@ -202,21 +201,13 @@ async def test_after_many_calls_at_once_one_task_rests_and_one_reads(
     (home,) = {task.parent_nursery for task in tasks_seen}
     assert home is not None
     await trio.sleep(1)
-    # One that writes, one that reads, one at rest.
+    # One that writes, one that reads, one that stands by.
     assert len(home.child_tasks) == 3
 
 
 @simulated
 async def test_a_call_does_not_see_the_context_of_the_one_before(portal: actorsys.Portal) -> None:
     assert [await portal.run(note_and_leave, f"{n}") for n in range(5)] == ["clean"] * 5
-
-
-@simulated
-async def test_what_is_reset_does_not_cost_a_task(portal: actorsys.Portal) -> None:
-    for _ in range(5):
-        assert await portal.run(note_and_reset, "noted") == "clean"
-        assert await portal.run(know_oneself) == "worker"
-    assert len(set(tasks_seen)) == 2
 
 
 @simulated

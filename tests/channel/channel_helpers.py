@@ -86,13 +86,12 @@ async def deaf(call: IncomingCall) -> None:
 # --- how they are run ------------------------------------------------------------------------
 
 
-async def run_calls(next_job: NextJob) -> None:
-    """Run calls, each in a scope of its own; their callers are told once how they ended."""
-    while (job := await next_job()) is not None:
-        await _run_call(*job)
-
-
-async def _run_call(call: IncomingCall, message: Call, target: Target) -> None:
+async def run_call(next_job: NextJob) -> None:
+    """Run the call that is to come; its caller is told once how it ended."""
+    job = await next_job()
+    if job is None:
+        return
+    call, message, target = job
     channel = call.channel
     try:
         with trio.CancelScope() as scope:
@@ -106,7 +105,7 @@ async def _run_call(call: IncomingCall, message: Call, target: Target) -> None:
     except Exception as error:
         call.send_error(channel.pack_error(error))
     finally:
-        call.leave()
+        channel.table.forget(call.cid)
 
 
 async def _run(call: IncomingCall, message: Call, target: Target) -> None:
@@ -125,7 +124,7 @@ async def _run(call: IncomingCall, message: Call, target: Target) -> None:
 
 
 def a_service(functions: dict[str, RuntimeFunction] | None = None) -> Service:
-    return Service(Exposure([sys.modules[__name__]]), run_calls, functions or {})
+    return Service(Exposure([sys.modules[__name__]]), run_call, functions or {})
 
 
 def a_session(
