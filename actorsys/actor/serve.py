@@ -65,10 +65,8 @@ async def run_call(actor: Actor, next_job: NextJob) -> None:
         # Only the cancellation of the call leads here.
         assert call is not None
         _end_cancelled(call)
-    except trio.Cancelled:
-        raise
     except BaseException as error:
-        if call is None or _holds_cancellation(error):
+        if call is None or is_cancellation(error):
             raise
         # Not even SystemExit ends the actor: it is the caller's function that wanted to leave.
         call.send_error(call.channel.pack_error(error))
@@ -87,8 +85,11 @@ def _enter(actor: Actor, call: IncomingCall, message: Call, scope: trio.CancelSc
         call.cancel(stop.canceller, "the actor is being stopped")
 
 
-def _holds_cancellation(error: BaseException) -> bool:
-    return isinstance(error, BaseExceptionGroup) and error.subgroup(trio.Cancelled) is not None
+def is_cancellation(error: BaseException) -> bool:
+    """Tell whether *error* is trio's cancellation, or a group with one in it."""
+    if isinstance(error, BaseExceptionGroup):
+        return error.subgroup(trio.Cancelled) is not None
+    return isinstance(error, trio.Cancelled)
 
 
 async def _run_function(actor: Actor, call: IncomingCall, message: Call, target: Target) -> None:

@@ -13,6 +13,7 @@ from trio.lowlevel import enable_ki_protection
 
 from ..actor import Context, current_actor
 from ..actor.parcels import Parcel
+from ..actor.serve import is_cancellation
 from ..channel.waiters import Waiters
 from ..errors import BufferFault, ReceiveTimeout, RemoteProtocolError
 from .kernel_context import Idle, KernelContext
@@ -331,18 +332,12 @@ async def _run_or_crash(
     try:
         await host.run(function, name)
     except BaseException as error:
-        if _is_cancellation(error):
+        if is_cancellation(error):
             host.report_counts()  # it is ended by force: what it has done shall be known
             raise
         logger.exception("kernel %r has crashed", name)
         host.count_crash()
         await _exit(_CRASHED)
-
-
-def _is_cancellation(error: BaseException) -> bool:
-    if isinstance(error, BaseExceptionGroup):
-        return error.subgroup(trio.Cancelled) is not None
-    return isinstance(error, trio.Cancelled)
 
 
 async def _exit(code: int) -> None:

@@ -14,11 +14,11 @@ import trio
 from ..actor import Portal, current_actor
 from ..actor.parcels import Parcel, size_of
 from ..actor.runtime import open_services
-from ..errors import LimitExceeded
 from ..limits import DEFAULT_LIMITS
 from ..spawn import module_names
 from ..supervise import ActorNursery, OneForOne, open_nursery
 from ..supervise.strategies import Restart, Strategy
+from ..wire.codec import too_large
 from .kernel import Kernel
 from .packing import Envelope, enveloped, unpack_message
 from .ring_kernels import KernelState, MailboxOptions, kernel_of
@@ -308,10 +308,7 @@ class RingKernelRuntime:
         limit = self._limits.max_message_bytes
         size = size_of(envelope.parcel)
         if size + _FRAME_BYTES > limit:
-            raise LimitExceeded(
-                f"the message has {size:,} bytes, the limit is {limit:,} "
-                f"(limits.max_message_bytes); pass large data as a buffer"
-            )
+            raise too_large(size, limit)
         return envelope
 
     async def _on_request(

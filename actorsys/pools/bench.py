@@ -21,6 +21,7 @@ from typing import Any
 import trio
 
 from ..actor import Actor, Context, current_actor, trace_context
+from ..actor.serve import is_cancellation
 from ..channel import Channel, Flow, Target, context
 from ..channel.pacing import Pacing
 from ..channel.remote_errors import pack_cancelled
@@ -175,10 +176,8 @@ class Bench:
                     turn = self._turn_from(order)
                     await self._run_turn(turn, scope)
                 return
-        except trio.Cancelled:
-            raise
         except BaseException as error:
-            if isinstance(error, BaseExceptionGroup) and error.subgroup(trio.Cancelled):
+            if is_cancellation(error):
                 raise
             # Not even SystemExit ends the worker: it is the function that wanted to leave.
             self._fail(turn.current or order if turn is not None else order, error)

@@ -244,7 +244,7 @@ class Codec:
             return _with_segments(body, outgoing.copy(), max_bytes)
         size = len(body)
         if size > max_bytes:
-            raise _too_large(size, max_bytes)
+            raise too_large(size, max_bytes)
         return [size.to_bytes(HEADER_BYTES, "little") + body]
 
     def wrap_large(self, value: Any) -> Any:
@@ -378,7 +378,8 @@ def _plain_base(cls: type) -> str:
     return next(base.__name__ for base in plain if issubclass(cls, base))
 
 
-def _too_large(size: int, max_bytes: int) -> LimitExceeded:
+def too_large(size: int, max_bytes: int) -> LimitExceeded:
+    """Return the error of a message of *size* bytes where *max_bytes* are the limit."""
     return LimitExceeded(
         f"the message has {size:,} bytes, the limit is {max_bytes:,} "
         f"(limits.max_message_bytes); pass large data as a buffer"
@@ -395,7 +396,7 @@ def _with_segments(body: bytes, segments: list[Buffer], max_bytes: int) -> Encod
     parts.append(body[1:])
     size = sum(map(len, parts))
     if size > max_bytes:
-        raise _too_large(size, max_bytes)
+        raise too_large(size, max_bytes)
     parts[0] = size.to_bytes(HEADER_BYTES, "little") + parts[0]
     return parts
 
